@@ -1,0 +1,2 @@
+//! flora-bench.
+fn main() {}

@@ -1,0 +1,2 @@
+//! The application under load.
+fn main() {}
