@@ -1,1 +1,21 @@
-//! flora-bench.
+//! flora-bench measures what an observability agent costs the application it observes.
+//!
+//! # Layout
+//!
+//! Data flows one way: scenario → plan → run → samples → statistics → report.
+//! In reading order:
+//!
+//! - [`scenario`]: scenario files
+//! - [`plan`]: scenarios → every trial of a run, before the first one starts
+//! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
+//! - [`fingerprint`]: where and with what
+//! - [`report`]: what a run says, and its outputs
+
+pub mod fingerprint;
+pub mod load;
+pub mod metric;
+pub mod plan;
+pub mod report;
+pub mod sample;
+pub mod scenario;
+pub mod trial;

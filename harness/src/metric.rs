@@ -1,0 +1,85 @@
+//! The one table of metrics: name, unit, which direction is better.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// A statistic that a trial yields and a report claims.
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Metric {
+    /// CPU time per answered request.
+    CpuSecondsPerRequest,
+    /// Mean of the window: memory charged less the file cache that can be dropped at once.
+    MemoryWorkingSetBytes,
+    /// Highest memory charge since the role started.
+    MemoryPeakBytes,
+    /// Time from the intended start to the last byte of the answer; has a quantile.
+    RequestDurationSeconds,
+    /// Complete 2xx answers per second of the window.
+    RequestsPerSecond,
+    /// Failed or unsent requests ÷ offered requests.
+    ErrorRatio,
+    /// Time in which a CPU quota kept the role from running.
+    CpuThrottledSeconds,
+    /// Time from the start of the process to its first answer.
+    StartupSeconds,
+}
+
+/// The unit in which a metric is recorded.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Unit {
+    /// Seconds.
+    Seconds,
+    /// Bytes.
+    Bytes,
+    /// A ratio, 0–1.
+    Ratio,
+    /// Per second.
+    PerSecond,
+}
+
+impl Metric {
+    /// Every metric, in the order in which reports list them.
+    pub const ALL: [Metric; 8] = [
+        Metric::CpuSecondsPerRequest,
+        Metric::MemoryWorkingSetBytes,
+        Metric::MemoryPeakBytes,
+        Metric::RequestDurationSeconds,
+        Metric::RequestsPerSecond,
+        Metric::ErrorRatio,
+        Metric::CpuThrottledSeconds,
+        Metric::StartupSeconds,
+    ];
+
+    /// The name in files and on the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Metric::CpuSecondsPerRequest => "cpu_seconds_per_request",
+            Metric::MemoryWorkingSetBytes => "memory_working_set_bytes",
+            Metric::MemoryPeakBytes => "memory_peak_bytes",
+            Metric::RequestDurationSeconds => "request_duration_seconds",
+            Metric::RequestsPerSecond => "requests_per_second",
+            Metric::ErrorRatio => "error_ratio",
+            Metric::CpuThrottledSeconds => "cpu_throttled_seconds",
+            Metric::StartupSeconds => "startup_seconds",
+        }
+    }
+
+    /// The unit of its values.
+    pub fn unit(self) -> Unit {
+        match self {
+            Metric::CpuSecondsPerRequest
+            | Metric::RequestDurationSeconds
+            | Metric::CpuThrottledSeconds
+            | Metric::StartupSeconds => Unit::Seconds,
+            Metric::MemoryWorkingSetBytes | Metric::MemoryPeakBytes => Unit::Bytes,
+            Metric::ErrorRatio => Unit::Ratio,
+            Metric::RequestsPerSecond => Unit::PerSecond,
+        }
+    }
+}
+
+/// The quantiles of request duration that every trial reports.
+pub const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.999];

@@ -1,0 +1,207 @@
+//! The report: what a run says, as one value that every output renders.
+//!
+//! # Layout
+//! - [`Report`] and its parts: the model, which is also `report.json`
+//! - [`chart`]: `Report` and time series → SVG and PNG
+//! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::Fingerprint;
+use crate::metric::Metric;
+use crate::plan::{LoadDriver, RateSource};
+use crate::sample::Subject;
+use crate::trial::{Ledger, TrialRecord};
+
+/// Version of `report.json`'s form.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// Everything that a run says. This is `report.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// Version of this form.
+    pub schema_version: u32,
+    /// The run's name, which is also its directory's.
+    pub run: String,
+    /// When the run began (RFC 3339, UTC).
+    pub started: String,
+    /// Seed of every random choice.
+    pub seed: u64,
+    /// Level of every interval, 0–1.
+    pub confidence: f64,
+    /// Offered rate, in requests per second.
+    pub request_rate: f64,
+    /// How the load was made.
+    pub load: LoadReport,
+    /// Warm-up of each trial, in seconds.
+    pub warmup_seconds: f64,
+    /// Measured window of each trial, in seconds.
+    pub measure_seconds: f64,
+    /// One entry per arm.
+    pub scenarios: Vec<ScenarioReport>,
+    /// Each arm against the baseline.
+    pub comparisons: Vec<Comparison>,
+    /// What separates two identical baselines.
+    pub noise_floor: Vec<NoiseFloor>,
+    /// The same figures by another way.
+    pub cross_checks: Vec<CrossCheck>,
+    /// What the run did without, and what a reader must know.
+    pub notes: Vec<String>,
+    /// Every trial, in the order in which they ran.
+    pub trials: Vec<TrialRecord>,
+    /// What was measured, where, with what.
+    pub fingerprint: Fingerprint,
+}
+
+/// How the load was made.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LoadReport {
+    /// The driver.
+    pub driver: LoadDriver,
+    /// Whether the rate was given or found.
+    pub rate_source: RateSource,
+    /// Requests per second that the baseline could answer, when that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub capacity: Option<f64>,
+}
+
+/// What one arm came to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ScenarioReport {
+    /// The scenario's name.
+    pub name: String,
+    /// What it asks, from its file.
+    pub question: String,
+    /// What its author says of the result, from its file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<String>,
+    /// Whether its figures can be used.
+    pub status: ScenarioStatus,
+    /// Why not, when not.
+    pub reason: Option<String>,
+    /// Trials that count.
+    pub trials: u32,
+    /// Trials that were planned.
+    pub planned_trials: u32,
+    /// Answers in the windows of the trials that count.
+    pub requests: u64,
+    /// One estimate per metric, subject and quantile.
+    pub statistics: Vec<Statistic>,
+    /// The ledger, added up over the trials that count.
+    pub ledger: Option<Ledger>,
+    /// Requests that the agent's output accounts for ÷ requests served; none without an agent.
+    pub telemetry_yield_ratio: Option<f64>,
+}
+
+/// Whether an arm's figures can be used.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ScenarioStatus {
+    /// Enough trials count.
+    Ok,
+    /// Trials ran, but too few of them count.
+    Invalid,
+    /// No trial could be carried out.
+    Failed,
+    /// It can't run here.
+    Unsupported,
+}
+
+/// A point and an interval over the trials of one arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Statistic {
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// For durations: which quantile, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// Mean over trials, in the metric's unit.
+    pub estimate: f64,
+    /// Lower end of the interval; none with fewer than two trials.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// Standard deviation over trials ÷ mean; none with fewer than two trials.
+    pub coefficient_of_variation: Option<f64>,
+}
+
+/// An arm against the baseline.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Comparison {
+    /// The arm.
+    pub scenario: String,
+    /// What it is compared with.
+    pub baseline: String,
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// Scenario ÷ baseline − 1.
+    pub overhead_ratio: f64,
+    /// Lower end of the interval.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// Chance of such a difference between equals.
+    pub p_value: Option<f64>,
+    /// What can be said.
+    pub verdict: Verdict,
+}
+
+/// What can be said of a difference.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// The arm costs more.
+    Higher,
+    /// The arm costs less.
+    Lower,
+    /// The interval lies inside the margin.
+    NoDifference,
+    /// Too noisy to tell.
+    Inconclusive,
+}
+
+/// What separates two identical baselines.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoiseFloor {
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// Twin ÷ baseline − 1.
+    pub overhead_ratio: f64,
+    /// Lower end of the interval.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+    /// The smallest change that this run could have seen.
+    pub detectable_ratio: Option<f64>,
+}
+
+/// One figure by two ways.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CrossCheck {
+    /// The arm.
+    pub scenario: String,
+    /// The trial.
+    pub trial: u32,
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// Read by the harness.
+    pub direct: f64,
+    /// Answered by VictoriaMetrics.
+    pub victoria_metrics: f64,
+}

@@ -1,0 +1,184 @@
+//! What was read, of whom, when: one flat line a reading.
+//!
+//! Everything to the right of this module (statistics, ledger, validity,
+//! reports) works from these lines alone, so a recorded run can be analysed
+//! again without running it again.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whose resources a reading or a statistic is about.
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// The application under load.
+    Target,
+    /// The observability software under test.
+    Agent,
+    /// The load driver.
+    Load,
+    /// flora-bench itself: sampling, exporting, waiting.
+    Harness,
+    /// VictoriaMetrics, when it runs beside the measurement.
+    VictoriaMetrics,
+    /// The whole machine. In statistics: less load driver, harness and VictoriaMetrics.
+    Node,
+    /// Target and agent together.
+    Total,
+}
+
+impl Subject {
+    /// The roles that own processes, in the order in which reports list them.
+    pub const ROLES: [Subject; 5] = [
+        Subject::Target,
+        Subject::Agent,
+        Subject::Load,
+        Subject::Harness,
+        Subject::VictoriaMetrics,
+    ];
+
+    /// The name used in files, metrics labels and cgroup directories.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Subject::Target => "target",
+            Subject::Agent => "agent",
+            Subject::Load => "load",
+            Subject::Harness => "harness",
+            Subject::VictoriaMetrics => "victoria_metrics",
+            Subject::Node => "node",
+            Subject::Total => "total",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Where in a trial's life a reading was taken.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Target and agent are started; nothing is sent yet.
+    Setup,
+    /// Load runs at the measured rate; nothing counts yet.
+    Warmup,
+    /// The measured window.
+    Measure,
+    /// Load has ended; late answers come in.
+    Cooldown,
+    /// Processes are stopped and results collected.
+    Teardown,
+}
+
+impl Phase {
+    /// The name used in files and progress lines.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Phase::Setup => "setup",
+            Phase::Warmup => "warmup",
+            Phase::Measure => "measure",
+            Phase::Cooldown => "cooldown",
+            Phase::Teardown => "teardown",
+        }
+    }
+}
+
+/// Which edge of the measured window a reading belongs to.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Edge {
+    /// The reading that opens the window.
+    Open,
+    /// The reading that closes it.
+    Close,
+}
+
+/// The name of a raw reading. Counters are kept as the kernel gives them; a
+/// difference is taken only in the analysis.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading {
+    /// CPU time used so far, in seconds (`cpuacct.usage`, `cpu.stat`, or the
+    /// process CPU-time clock where there is no cgroup).
+    CpuUsageSecondsTotal,
+    /// Time in which the cgroup wanted to run and its quota forbade it, in
+    /// seconds (`throttled_time`, `throttled_usec`).
+    CpuThrottledSecondsTotal,
+    /// Memory charged to the cgroup, in bytes (`memory.usage_in_bytes`,
+    /// `memory.current`), or resident memory of the processes.
+    MemoryUsageBytes,
+    /// File cache that can be dropped at once, in bytes (`total_inactive_file`,
+    /// `inactive_file`). Working set = usage − this, as the kubelet has it.
+    MemoryInactiveFileBytes,
+    /// Highest memory charge since the role started, in bytes.
+    MemoryPeakBytes,
+    /// Requests that the target's own counter holds (`http_requests_total` of
+    /// the measured route).
+    HttpRequestsTotal,
+    /// Time since the target was started until it answered, in seconds.
+    StartupSeconds,
+    /// Machine: time in which CPUs were not idle, in seconds, from `/proc/stat`
+    /// (user, nice, system, irq and softirq; steal is apart).
+    NodeCpuBusySecondsTotal,
+    /// Machine: time in which CPUs were idle or waited for I/O, in seconds.
+    NodeCpuIdleSecondsTotal,
+    /// Machine: time that the hypervisor took away, in seconds.
+    NodeCpuStealSecondsTotal,
+    /// Machine: CPU time charged to all tasks, in seconds, from the root
+    /// cgroup where the kernel keeps one (`cpuacct.usage`); finer than the
+    /// ticks of `/proc/stat`.
+    NodeCpuTasksSecondsTotal,
+    /// Load driver: requests whose intended start lies in the window.
+    RequestsOffered,
+    /// Load driver: complete answers with a 2xx status received in the window.
+    RequestsCompleted,
+    /// Load driver: requests of the window that failed (transport error,
+    /// status other than 2xx, time-out).
+    RequestsFailed,
+    /// Load driver: requests of the window that were never sent because no
+    /// connection came free.
+    RequestsDropped,
+    /// Load driver: length of its window, in seconds.
+    WindowSeconds,
+    /// Load driver: how late requests were handed to a connection, 99th
+    /// percentile, in seconds.
+    SendLagSeconds,
+    /// Load driver: time from the intended start to the last byte of the
+    /// answer, in seconds: a histogram, or single quantiles where the driver
+    /// keeps no histogram (k6, which counts from the actual send).
+    RequestDurationSeconds,
+}
+
+/// One reading.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Sample {
+    /// The trial, counted from 1 in the order in which they ran.
+    pub trial: u32,
+    /// The part of the trial in which it was read.
+    pub phase: Phase,
+    /// Set when the reading opens or closes the measured window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub edge: Option<Edge>,
+    /// Whose it is.
+    pub subject: Subject,
+    /// What was read.
+    pub reading: Reading,
+    /// The reading, in the unit of its name.
+    pub value: f64,
+    /// When it was read: seconds since the run began, on the monotonic clock.
+    pub time: f64,
+    /// For a single quantile of a distribution: which, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// For histograms: `[upper bound in seconds, count]` of each bucket that is not empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<(f64, u64)>,
+}

@@ -1,0 +1,116 @@
+//! Scenario files: what is asked, which target, which agent, what load, how many trials.
+//!
+//! # Layout
+//! - [`Scenario`] and its parts: what the rest of the program works with
+//! - [`wire`]: the YAML form, strict, with defaults from `scenario/defaults.yaml`
+//! - [`library`]: the files of a directory, by name
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+pub mod library;
+pub mod wire;
+
+/// The scenario that every other one is measured against.
+pub const BASELINE: &str = "baseline";
+
+/// A scenario, complete: its file with every default filled in.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Its name: the file's, without `.yaml`.
+    pub name: String,
+    /// What it asks, in one sentence.
+    pub question: String,
+    /// What its author says of the result; printed beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub analysis: Option<String>,
+    /// The application under load.
+    pub target: Target,
+    /// The observability software under test; none measures the target alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<Agent>,
+    /// What is sent to the target.
+    pub load: Load,
+    /// How long and how often.
+    pub trials: Trials,
+    /// SHA-256 of the file that it was read from.
+    pub file_sha256: String,
+}
+
+/// The application under load.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Target {
+    /// A program of this workspace by name, or a path to any other.
+    pub program: String,
+    /// Further arguments.
+    pub args: Vec<String>,
+    /// Further environment.
+    pub env: BTreeMap<String, String>,
+    /// CPUs that it gets, where the machine has them to spare.
+    pub cpus: usize,
+    /// The port that it listens on; a free one without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// JSON objects in an answer.
+    pub objects: u32,
+    /// CPU-intensive tasks in a request.
+    pub work: u32,
+    /// Seed of its random content.
+    pub seed: u64,
+    /// How long it may take to answer after its start.
+    pub startup_timeout_seconds: f64,
+}
+
+/// The observability software under test.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Agent {
+    /// What is measured; an agent whose version is unknown is not measured.
+    pub version: String,
+    /// Programs that run beside the target, all accounted as the agent.
+    pub processes: Vec<AgentProcess>,
+}
+
+/// One program of an agent.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentProcess {
+    /// A name for messages and log files.
+    pub name: String,
+    /// The program and its arguments. `{target_pid}` and `{target_url}` are filled in.
+    pub command: Vec<String>,
+    /// Further environment.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What is sent to the target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Load {
+    /// Path of every request.
+    pub path: String,
+    /// Whether requests accept gzip.
+    pub gzip: bool,
+    /// Keep-alive connections.
+    pub connections: u32,
+    /// Offered rate in requests per second; found from the baseline's capacity without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate: Option<f64>,
+    /// How long an answer may take before the request counts as failed.
+    pub timeout_seconds: f64,
+}
+
+/// How long and how often.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Trials {
+    /// How many times every arm is measured.
+    pub blocks: u32,
+    /// Load before the window opens.
+    pub warmup_seconds: f64,
+    /// The measured window.
+    pub measure_seconds: f64,
+}

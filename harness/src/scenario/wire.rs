@@ -1,0 +1,487 @@
+//! The YAML form of a scenario.
+//!
+//! Every key is optional here; what is missing comes from `defaults.yaml`.
+//! Unknown keys are errors: a misspelt key that is silently ignored would
+//! measure something else than its author meant.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer};
+use serde_saphyr::Spanned;
+use sha2::{Digest, Sha256};
+
+use super::{Agent, AgentProcess, Load, Scenario, Target, Trials};
+
+const DEFAULTS: &str = include_str!("defaults.yaml");
+
+/// A scenario file that can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ScenarioFileError {
+    /// The file can't be read.
+    #[error("cannot read scenario file {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Not YAML, or not of a scenario's form.
+    #[error("{}: {message}", path.display())]
+    Form {
+        /// The file.
+        path: PathBuf,
+        /// Line, key, value and what was expected.
+        message: String,
+    },
+    /// A value that is well-formed and makes no sense.
+    #[error("{}:{line}: `{key}` is {value}, expected {expected}", path.display())]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: u64,
+        /// The key, with its section.
+        key: &'static str,
+        /// What stands there.
+        value: String,
+        /// What should.
+        expected: String,
+    },
+}
+
+/// A scenario file: one experiment arm.
+///
+/// What is asked, which target, which agent, what load, how many trials. Every
+/// key but `question` has a default.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(title = "flora-bench scenario", rename = "scenario")]
+pub struct WireScenario {
+    /// What the scenario asks, in one sentence.
+    #[schemars(with = "Option<String>")]
+    question: Option<Spanned<String>>,
+    /// What its author says of the result; printed beside it.
+    analysis: Option<String>,
+    /// The application under load.
+    #[serde(default)]
+    target: WireTarget,
+    /// The observability software under test; without it the target runs alone.
+    agent: Option<WireAgent>,
+    /// What is sent to the target.
+    #[serde(default)]
+    load: WireLoad,
+    /// How long and how often.
+    #[serde(default)]
+    trials: WireTrials,
+}
+
+/// The application under load.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "target")]
+struct WireTarget {
+    /// A program of this workspace by name (`target-app`), or a path to any other that keeps the target's contract.
+    #[schemars(with = "Option<String>")]
+    program: Option<Spanned<String>>,
+    /// Further arguments.
+    args: Option<Vec<String>>,
+    /// Further environment.
+    env: Option<BTreeMap<String, String>>,
+    /// CPUs that it gets, where the machine has them to spare.
+    #[schemars(with = "Option<u32>", range(min = 1))]
+    cpus: Option<Spanned<u32>>,
+    /// The port that it listens on; a free one without it.
+    #[schemars(with = "Option<u16>", range(min = 1))]
+    port: Option<Spanned<u16>>,
+    /// JSON objects in an answer.
+    #[schemars(with = "Option<u32>", range(max = 10000))]
+    objects: Option<Spanned<u32>>,
+    /// CPU-intensive tasks in a request.
+    #[schemars(with = "Option<u32>", range(max = 10000))]
+    work: Option<Spanned<u32>>,
+    /// Seed of its random content.
+    seed: Option<u64>,
+    /// How long it may take to answer after its start, such as `20s`.
+    #[schemars(with = "Option<String>")]
+    startup_timeout: Option<Spanned<WireDuration>>,
+}
+
+/// The observability software under test.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "agent")]
+struct WireAgent {
+    /// The version that is measured.
+    #[schemars(with = "String")]
+    version: Spanned<String>,
+    /// Programs that run beside the target, all accounted as the agent.
+    #[schemars(with = "Vec<WireAgentProcess>")]
+    processes: Spanned<Vec<WireAgentProcess>>,
+}
+
+/// One program of an agent.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "process")]
+struct WireAgentProcess {
+    /// A name for messages and log files.
+    name: String,
+    /// The program and its arguments; `{target_pid}` and `{target_url}` are filled in.
+    #[schemars(with = "Vec<String>")]
+    command: Spanned<Vec<String>>,
+    /// Further environment.
+    #[serde(default)]
+    env: BTreeMap<String, String>,
+}
+
+/// What is sent to the target.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "load")]
+struct WireLoad {
+    /// Path of every request, with its query, such as `/objects?work=5`.
+    #[schemars(with = "Option<String>")]
+    path: Option<Spanned<String>>,
+    /// Whether requests accept gzip.
+    gzip: Option<bool>,
+    /// Keep-alive connections.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 10000))]
+    connections: Option<Spanned<u32>>,
+    /// Offered rate in requests per second; without it, found from the baseline's capacity.
+    #[schemars(with = "Option<f64>", range(min = 1))]
+    rate: Option<Spanned<f64>>,
+    /// How long an answer may take before the request counts as failed, such as `10s`.
+    #[schemars(with = "Option<String>")]
+    timeout: Option<Spanned<WireDuration>>,
+}
+
+/// How long and how often.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "trials")]
+struct WireTrials {
+    /// How many times every arm is measured.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 10000))]
+    blocks: Option<Spanned<u32>>,
+    /// Load before the window opens, such as `3s`.
+    #[schemars(with = "Option<String>")]
+    warmup: Option<Spanned<WireDuration>>,
+    /// The measured window, such as `10s`.
+    #[schemars(with = "Option<String>")]
+    measure: Option<Spanned<WireDuration>>,
+}
+
+/// A duration in words: `500ms`, `30s`, `2m`.
+#[derive(Clone, Copy, Debug)]
+struct WireDuration(Duration);
+
+impl<'de> Deserialize<'de> for WireDuration {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        humantime::parse_duration(&text).map(WireDuration).map_err(|_| {
+            serde::de::Error::custom(format!(
+                "`{text}` is not a duration, expected a number with a unit such as `500ms`, `30s` or `2m`"
+            ))
+        })
+    }
+}
+
+/// The scenario in a file.
+///
+/// # Errors
+/// When the file can't be read, is not of a scenario's form, or holds a value
+/// that makes no sense.
+pub fn read(path: &Path) -> Result<Scenario, ScenarioFileError> {
+    let text = std::fs::read_to_string(path).map_err(|source| ScenarioFileError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    parse(path, &text)
+}
+
+/// The scenario in a file's text; the path gives the name and stands in errors.
+///
+/// # Errors
+/// As [`read`].
+pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioFileError> {
+    let wire: WireScenario =
+        serde_saphyr::from_str(text).map_err(|error| ScenarioFileError::Form {
+            path: path.to_owned(),
+            message: error.to_string(),
+        })?;
+    let defaults: WireScenario =
+        serde_saphyr::from_str(DEFAULTS).expect("the built-in defaults are well-formed");
+    let name = path
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    Resolver { path }.scenario(name, wire, defaults, text)
+}
+
+/// Joins a file with the defaults and checks each value where it stands.
+struct Resolver<'a> {
+    path: &'a Path,
+}
+
+impl Resolver<'_> {
+    fn scenario(
+        &self,
+        name: String,
+        file: WireScenario,
+        defaults: WireScenario,
+        text: &str,
+    ) -> Result<Scenario, ScenarioFileError> {
+        let question = file.question.ok_or_else(|| ScenarioFileError::Form {
+            path: self.path.to_owned(),
+            message:
+                "the key `question` is missing, expected what the scenario asks, in one sentence"
+                    .into(),
+        })?;
+        self.check("question", &question, "a sentence", |text| {
+            !text.trim().is_empty()
+        })?;
+        Ok(Scenario {
+            name,
+            question: question.value.trim().to_owned(),
+            analysis: file.analysis.map(|text| text.trim().to_owned()),
+            target: self.target(file.target, defaults.target)?,
+            agent: file.agent.map(|agent| self.agent(agent)).transpose()?,
+            load: self.load(file.load, defaults.load)?,
+            trials: self.trials(file.trials, defaults.trials)?,
+            file_sha256: hex(&Sha256::digest(text.as_bytes())),
+        })
+    }
+
+    fn target(&self, file: WireTarget, defaults: WireTarget) -> Result<Target, ScenarioFileError> {
+        let program = either(file.program, defaults.program);
+        self.check(
+            "target.program",
+            &program,
+            "a program's name or path",
+            |p| !p.trim().is_empty(),
+        )?;
+        let cpus = either(file.cpus, defaults.cpus);
+        self.check("target.cpus", &cpus, "at least 1", |n| *n >= 1)?;
+        if let Some(port) = &file.port {
+            self.check("target.port", port, "a port from 1 to 65535", |n| *n >= 1)?;
+        }
+        let objects = either(file.objects, defaults.objects);
+        self.check("target.objects", &objects, "0 to 10000", |n| *n <= 10_000)?;
+        let work = either(file.work, defaults.work);
+        self.check("target.work", &work, "0 to 10000", |n| *n <= 10_000)?;
+        let timeout = either(file.startup_timeout, defaults.startup_timeout);
+        Ok(Target {
+            program: program.value,
+            args: either(file.args, defaults.args),
+            env: either(file.env, defaults.env),
+            cpus: cpus.value as usize,
+            port: file.port.map(|port| port.value),
+            objects: objects.value,
+            work: work.value,
+            seed: either(file.seed, defaults.seed),
+            startup_timeout_seconds: self.positive("target.startup_timeout", &timeout)?,
+        })
+    }
+
+    fn agent(&self, file: WireAgent) -> Result<Agent, ScenarioFileError> {
+        self.check(
+            "agent.version",
+            &file.version,
+            "the version that is measured",
+            |version| !version.trim().is_empty(),
+        )?;
+        if file.processes.value.is_empty() {
+            return Err(self.value(
+                "agent.processes",
+                &file.processes,
+                "an empty list".into(),
+                "at least one process",
+            ));
+        }
+        let processes = file
+            .processes
+            .value
+            .into_iter()
+            .map(|process| {
+                if process.command.value.is_empty() {
+                    return Err(self.value(
+                        "agent.processes.command",
+                        &process.command,
+                        "an empty list".into(),
+                        "a program and its arguments",
+                    ));
+                }
+                Ok(AgentProcess {
+                    name: process.name,
+                    command: process.command.value,
+                    env: process.env,
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        Ok(Agent {
+            version: file.version.value,
+            processes,
+        })
+    }
+
+    fn load(&self, file: WireLoad, defaults: WireLoad) -> Result<Load, ScenarioFileError> {
+        let path = either(file.path, defaults.path);
+        self.check(
+            "load.path",
+            &path,
+            "an absolute path such as `/objects`, without spaces",
+            |path| path.starts_with('/') && path.parse::<hyper::http::uri::PathAndQuery>().is_ok(),
+        )?;
+        let connections = either(file.connections, defaults.connections);
+        self.check("load.connections", &connections, "1 to 10000", |n| {
+            (1..=10_000).contains(n)
+        })?;
+        if let Some(rate) = &file.rate {
+            self.check(
+                "load.rate",
+                rate,
+                "1 to 1000000 requests per second",
+                |rate| (1.0..=1e6).contains(rate),
+            )?;
+        }
+        let timeout = either(file.timeout, defaults.timeout);
+        Ok(Load {
+            path: path.value,
+            gzip: either(file.gzip, defaults.gzip),
+            connections: connections.value,
+            rate: file.rate.map(|rate| rate.value),
+            timeout_seconds: self.positive("load.timeout", &timeout)?,
+        })
+    }
+
+    fn trials(&self, file: WireTrials, defaults: WireTrials) -> Result<Trials, ScenarioFileError> {
+        let blocks = either(file.blocks, defaults.blocks);
+        self.check("trials.blocks", &blocks, "1 to 10000", |n| {
+            (1..=10_000).contains(n)
+        })?;
+        let warmup = either(file.warmup, defaults.warmup);
+        let measure = either(file.measure, defaults.measure);
+        Ok(Trials {
+            blocks: blocks.value,
+            warmup_seconds: warmup.value.0.as_secs_f64(),
+            measure_seconds: self.positive("trials.measure", &measure)?,
+        })
+    }
+
+    fn positive(
+        &self,
+        key: &'static str,
+        duration: &Spanned<WireDuration>,
+    ) -> Result<f64, ScenarioFileError> {
+        if duration.value.0.is_zero() {
+            return Err(self.value(key, duration, "0s".into(), "more than nothing"));
+        }
+        Ok(duration.value.0.as_secs_f64())
+    }
+
+    fn check<T: std::fmt::Debug>(
+        &self,
+        key: &'static str,
+        spanned: &Spanned<T>,
+        expected: &str,
+        holds: impl Fn(&T) -> bool,
+    ) -> Result<(), ScenarioFileError> {
+        if holds(&spanned.value) {
+            Ok(())
+        } else {
+            Err(self.value(key, spanned, format!("{:?}", spanned.value), expected))
+        }
+    }
+
+    fn value<T>(
+        &self,
+        key: &'static str,
+        spanned: &Spanned<T>,
+        value: String,
+        expected: &str,
+    ) -> ScenarioFileError {
+        ScenarioFileError::Value {
+            path: self.path.to_owned(),
+            line: spanned.referenced.line(),
+            key,
+            value,
+            expected: expected.to_owned(),
+        }
+    }
+}
+
+/// The file's value, or the default's, which `defaults.yaml` always has.
+fn either<T>(file: Option<T>, default: Option<T>) -> T {
+    file.or(default)
+        .expect("the built-in defaults have every key")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(text: &str) -> String {
+        parse(Path::new("scenarios/x.yaml"), text)
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn a_question_is_enough() {
+        let scenario = parse(Path::new("a/light.yaml"), "question: How much?").unwrap();
+        assert_eq!(scenario.name, "light");
+        assert_eq!(scenario.target.objects, 20);
+        assert_eq!(scenario.load.rate, None);
+        assert!(scenario.agent.is_none());
+    }
+
+    #[test]
+    fn durations_are_humane() {
+        let text = "question: q\ntrials: {warmup: 500ms, measure: 2m}\n";
+        let scenario = parse(Path::new("x.yaml"), text).unwrap();
+        assert_eq!(scenario.trials.warmup_seconds, 0.5);
+        assert_eq!(scenario.trials.measure_seconds, 120.0);
+    }
+
+    #[test]
+    fn errors_name_file_line_key_value_and_expectation() {
+        let message = message("question: q\nload:\n  connections: 0\n");
+        assert_eq!(
+            message,
+            "scenarios/x.yaml:3: `load.connections` is 0, expected 1 to 10000"
+        );
+    }
+
+    #[test]
+    fn form_errors_show_the_place() {
+        for (text, expected) in [
+            ("question: q\nlaod: {}\n", ["laod", ":2"]),
+            (
+                "question: q\nload:\n  connections: many\n",
+                ["connections: many", ":3"],
+            ),
+            (
+                "question: q\ntrials:\n  warmup: 3 parsecs\n",
+                ["3 parsecs", ":3"],
+            ),
+            (
+                "question: q\ntrials:\n  warmup: 3s\n  warmup: 4s\n",
+                ["warmup", ":4"],
+            ),
+            ("question: [\n", ["x.yaml", ":"]),
+            ("", ["question", "missing"]),
+        ] {
+            let message = message(text);
+            for part in expected {
+                assert!(message.contains(part), "`{part}` not in: {message}");
+            }
+        }
+    }
+}

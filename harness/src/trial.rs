@@ -1,0 +1,138 @@
+//! What one trial came to: its record, its ledger, the checks that let it count.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::metric::Metric;
+use crate::sample::{Phase, Subject};
+
+/// A line of `trials.jsonl`, written when the trial ends, failed ones too.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrialRecord {
+    /// Counted from 1.
+    pub trial: u32,
+    /// The block it belongs to.
+    pub block: u32,
+    /// The arm (scenario) that it measured.
+    pub arm: String,
+    /// Whether it counts.
+    pub status: TrialStatus,
+    /// Why it failed, when it did, with the last output of what failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// When each phase began and ended, in seconds since the run began.
+    pub phases: Vec<PhaseSpan>,
+    /// The window, in seconds since the epoch, for queries of time series.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window_unix: Option<(f64, f64)>,
+    /// What was computed from the trial's samples.
+    #[serde(flatten)]
+    pub analysis: TrialAnalysis,
+}
+
+/// Everything that the analysis computes from one trial's samples.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct TrialAnalysis {
+    /// Complete answers in the window.
+    pub requests: u64,
+    /// One value per metric, subject and quantile.
+    pub statistics: Vec<TrialStatistic>,
+    /// Where the machine's CPU time went.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<Ledger>,
+    /// Every rule that decides whether the trial counts.
+    pub checks: Vec<Check>,
+}
+
+/// Whether a trial counts.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum TrialStatus {
+    /// Every check passed.
+    Valid,
+    /// It ran, but a check failed; it is kept and never averaged in.
+    Invalid,
+    /// It could not be carried out.
+    Failed,
+}
+
+/// When a phase began and ended.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PhaseSpan {
+    /// The phase.
+    pub phase: Phase,
+    /// Seconds since the run began.
+    pub start: f64,
+    /// Seconds since the run began.
+    pub end: f64,
+}
+
+/// One number of one trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TrialStatistic {
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// For durations: which quantile, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// In the metric's unit.
+    pub value: f64,
+}
+
+/// Where the machine's CPU time of one window went. It closes when the parts
+/// add up to what the machine says it was busy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// CPU seconds in which the machine was busy (`/proc/stat`, steal apart).
+    pub node_busy_seconds: f64,
+    /// CPU seconds that the hypervisor took away.
+    pub steal_seconds: f64,
+    /// CPU seconds of each role.
+    pub rows: Vec<LedgerRow>,
+    /// What no role accounts for: kernel threads, other processes, interrupts.
+    pub remainder_seconds: f64,
+    /// Remainder ÷ node busy time.
+    pub remainder_ratio: f64,
+    /// Answers in the window, the divisor of everything per request.
+    pub requests: u64,
+}
+
+/// One role's part of the ledger.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerRow {
+    /// Whose.
+    pub subject: Subject,
+    /// CPU seconds in the window.
+    pub cpu_seconds: f64,
+}
+
+/// One rule that decides whether a trial counts, and how it came out.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    /// A short name, such as `offered_rate`.
+    pub name: String,
+    /// Whether it held.
+    pub passed: bool,
+    /// A check that only warns does not make the trial invalid.
+    pub severity: Severity,
+    /// What was measured and what was asked, in words.
+    pub detail: String,
+}
+
+/// What a failed check does.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// The trial does not count.
+    Invalidates,
+    /// The report says so.
+    Warns,
+}
