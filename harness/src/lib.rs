@@ -7,15 +7,35 @@
 //!
 //! - [`scenario`]: scenario files
 //! - [`plan`]: scenarios → every trial of a run, before the first one starts
+//! - [`run`]: plan → records, by way of a [`backend`]
+//! - [`backend`]: brings a trial's system up, measures it, takes it down
+//! - [`load`]: what is sent to the target, and what came of it
+//! - [`observer`]: what the kernel says of roles and machine
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
-//! - [`fingerprint`]: where and with what
+//! - [`record`]: the run directory, written as things happen, read back for everything else
+//! - [`analysis`], [`stats`]: samples → figures, pure
 //! - [`report`]: what a run says, and its outputs
+//! - [`fingerprint`], [`programs`]: where and with what
+//! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
+//! - [`clock`]: one clock for every process of a run
+//! - [`cli`]: the commands
 
+pub mod analysis;
+pub mod backend;
+pub mod clean;
+pub mod cli;
+pub mod clock;
 pub mod fingerprint;
 pub mod load;
 pub mod metric;
+pub mod observer;
+pub mod owner;
 pub mod plan;
+pub mod programs;
+pub mod record;
 pub mod report;
+pub mod run;
 pub mod sample;
 pub mod scenario;
+pub mod stats;
 pub mod trial;

@@ -14,6 +14,8 @@ use crate::plan::{LoadDriver, RateSource};
 use crate::sample::Subject;
 use crate::trial::{Ledger, TrialRecord};
 
+pub mod build;
+
 /// Version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;
 

@@ -103,6 +103,35 @@ pub struct Ledger {
     pub requests: u64,
 }
 
+impl Ledger {
+    /// CPU seconds of one role, if it took part.
+    pub fn of(&self, subject: Subject) -> Option<f64> {
+        self.rows
+            .iter()
+            .find(|row| row.subject == subject)
+            .map(|row| row.cpu_seconds)
+    }
+}
+
+impl TrialAnalysis {
+    /// The value of a metric that has no quantile.
+    pub fn value(&self, metric: Metric, subject: Subject) -> Option<f64> {
+        self.statistics
+            .iter()
+            .find(|s| s.metric == metric && s.subject == subject && s.quantile.is_none())
+            .map(|s| s.value)
+    }
+
+    /// Whether every check that can invalidate a trial passed.
+    pub fn is_valid(&self) -> bool {
+        !self.checks.is_empty()
+            && self
+                .checks
+                .iter()
+                .all(|check| check.passed || check.severity == Severity::Warns)
+    }
+}
+
 /// One role's part of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
