@@ -36,7 +36,7 @@ pub struct Args {
 
     /// CPU-intensive tasks per request
     ///
-    /// One of them sorts and hashes 8 KiB of random numbers, which takes some 20 to 40 µs.
+    /// One of them sorts and hashes 16 KiB of random numbers, which takes some 20 to 40 µs.
     #[arg(long, env, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(..=i64::from(LIMIT)))]
     pub work: u32,
 

@@ -7,7 +7,7 @@ use sha2::{Digest as _, Sha256};
 use crate::random::Random;
 
 /// Numbers in the block of one unit of work. The size makes a unit cost some 20 to 40 µs.
-pub const BLOCK: usize = 1024;
+pub const BLOCK: usize = 2048;
 
 /// Units done before other tasks of the same thread get their turn, about a quarter of a
 /// millisecond: often enough that nobody waits long, seldom enough to cost nothing.
