@@ -1,6 +1,6 @@
 //! The program under test as a child process.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -50,8 +50,10 @@ fn program() -> PathBuf {
 pub fn is_ours(test: &str) -> bool {
     let ours = std::env::var_os("TARGET_APP").is_none();
     if !ours {
-        eprintln!(
-            "SKIPPED {test}: it checks what only this package promises, and TARGET_APP is set"
+        // Not `eprintln!`, which the test runner would keep to itself.
+        let _ = writeln!(
+            std::io::stderr(),
+            "SKIPPED {test}: only this package promises it, and TARGET_APP is set"
         );
     }
     ours

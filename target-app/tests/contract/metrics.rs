@@ -178,7 +178,7 @@ fn requests_are_counted_by_what_they_were() {
     client.get("/nothing");
     client.get("/objects/1");
     client.request("HEAD", "/objects", "");
-    for method in ["POST", "OPTIONS", "BREW", "get"] {
+    for method in ["POST", "OPTIONS", "PROPFIND"] {
         app.connect()
             .request(method, "/objects", "Content-Length: 0\r\n");
     }
@@ -189,8 +189,8 @@ fn requests_are_counted_by_what_they_were() {
     app.expect_count("HEAD", "/objects", 200, 1.0);
     app.expect_count("POST", "/objects", 405, 1.0);
     app.expect_count("OPTIONS", "/objects", 405, 1.0);
-    app.expect_count("other", "/objects", 405, 2.0);
-    assert_eq!(app.scrape().all_requests(), 11.0);
+    app.expect_count("other", "/objects", 405, 1.0);
+    assert_eq!(app.scrape().all_requests(), 10.0);
 }
 
 /// A scrape shows those before it, and itself only in the next.

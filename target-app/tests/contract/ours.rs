@@ -61,20 +61,23 @@ fn one_thread_serves_many() {
         return;
     }
     let app = App::start(&["--threads", "1", "--objects", "1"]);
-    let mut busy = app.connect();
-    busy.send(request("GET", "/objects?work=10000", ""));
-    let before = app.scrape().value("process_cpu_seconds_total");
-    let after = app.scrape().value("process_cpu_seconds_total");
-    assert_eq!(
-        app.scrape().requests("GET", "/objects", 200),
-        0.0,
-        "busy for {}",
-        after - before
-    );
-    assert_eq!(
-        busy.read().header("x-work-digest"),
-        reference::digest(1, 1, 10_000).as_deref()
-    );
+    // On a busy machine the work may be done before anyone looks, hence more than one try.
+    let seen_at_work = (1..=10).any(|n| {
+        let before = app.scrape().value("process_cpu_seconds_total");
+        let mut busy = app.connect();
+        busy.send(request("GET", "/objects?work=10000", ""));
+        let seen = eventually("the work to be seen or done", || {
+            let scrape = app.scrape();
+            let done = scrape.requests("GET", "/objects", 200) == f64::from(n);
+            let working = scrape.value("process_cpu_seconds_total") > before + 0.03;
+            (done || working).then_some(!done)
+        });
+        let digest = reference::digest(1, n, 10_000);
+        assert_eq!(busy.read().header("x-work-digest"), digest.as_deref());
+        app.expect_count("GET", "/objects", 200, f64::from(n));
+        seen
+    });
+    assert!(seen_at_work, "nobody else was ever answered during work");
 }
 
 #[test]
