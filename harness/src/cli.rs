@@ -98,7 +98,8 @@ pub fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // A closed standard error is no reason to lose the exit code.
-            let _ = writeln!(std::io::stderr(), "flora-bench: {:#}", failure.error);
+            let text = crate::error::text(failure.error.as_ref());
+            let _ = writeln!(std::io::stderr(), "flora-bench: {text}");
             ExitCode::from(failure.code)
         }
     }

@@ -18,6 +18,7 @@
 //! - [`fingerprint`], [`programs`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
+//! - [`error`]: errors in words
 //! - [`cli`]: the commands
 
 pub mod analysis;
@@ -25,6 +26,7 @@ pub mod backend;
 pub mod clean;
 pub mod cli;
 pub mod clock;
+pub mod error;
 pub mod fingerprint;
 pub mod load;
 pub mod metric;

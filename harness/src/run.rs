@@ -77,7 +77,7 @@ fn record(
         Err(error) => (
             Observed::default(),
             TrialAnalysis::default(),
-            Some(error.to_string()),
+            Some(crate::error::text(error)),
         ),
     };
     TrialRecord {

@@ -50,6 +50,8 @@ pub type Cancel = watch::Receiver<bool>;
 pub struct LocalBackend {
     workshop: Workshop,
     hierarchies: Hierarchies,
+    /// CPUs that the run may use, counted before the harness confined itself.
+    cpus: usize,
     limitations: Vec<String>,
     /// The target's program, by the name that scenarios give it.
     targets: BTreeMap<String, Program>,
@@ -137,6 +139,7 @@ impl LocalBackend {
                 port: None,
             },
             hierarchies,
+            cpus: allowed.len(),
             limitations,
             targets: BTreeMap::new(),
             accounting: Accounting {
@@ -266,7 +269,7 @@ impl Backend for LocalBackend {
     fn fingerprint(&self, arms: &[Scenario]) -> Fingerprint {
         Fingerprint {
             harness: fingerprint::harness(),
-            machine: fingerprint::machine(),
+            machine: fingerprint::machine(self.cpus),
             cgroups: self.hierarchies.describe().to_owned(),
             cpu_sets: self
                 .workshop

@@ -18,6 +18,7 @@ use crate::record::{self, Recorder, Records};
 use crate::report::ScenarioStatus;
 use crate::scenario::library::Library;
 use crate::scenario::{BASELINE, Scenario};
+use crate::trial::TrialStatus;
 use crate::{clean, report, run};
 
 /// Level of every interval.
@@ -221,8 +222,12 @@ fn conclude(recorder: &Recorder, interrupted: bool) -> Result<(), Failure> {
         return Err(Failure::message(
             exit::INTERRUPTED,
             format!(
-                "interrupted; {} of {} trials are kept",
-                records.trials.len(),
+                "interrupted; {} of {} trials were finished, and their records are kept",
+                records
+                    .trials
+                    .iter()
+                    .filter(|trial| trial.status != TrialStatus::Failed)
+                    .count(),
                 records.plan.trials.len()
             ),
         ));
