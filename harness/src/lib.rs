@@ -9,7 +9,7 @@
 //! - [`plan`]: scenarios → every trial of a run, before the first one starts
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`load`]: what sends the requests
-//! - [`program`], [`exporter`]: programs of others, what is shown to them
+//! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`fingerprint`]: where and with what
 //! - [`report`]: what a run says, and its outputs
 
@@ -22,4 +22,7 @@ pub mod program;
 pub mod report;
 pub mod sample;
 pub mod scenario;
+#[cfg(test)]
+mod test_support;
 pub mod trial;
+pub mod victoria_metrics;
