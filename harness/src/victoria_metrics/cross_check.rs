@@ -239,7 +239,7 @@ pub fn cpu_seconds_per_request(
 /// the head of this module.
 pub fn pasted_query(selectors: &Selectors, (start, end): (f64, f64)) -> (String, f64) {
     let range = ((end - start) * 1e3).round() as u64;
-    let range = if range % 1000 == 0 {
+    let range = if range.is_multiple_of(1000) {
         format!("{}s", range / 1000)
     } else {
         format!("{range}ms")
