@@ -14,6 +14,7 @@
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`record`]: the run directory, written as things happen, read back for everything else
 //! - [`analysis`], [`stats`]: samples → figures, pure
+//! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
 //! - [`fingerprint`], [`programs`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
@@ -27,12 +28,14 @@ pub mod clean;
 pub mod cli;
 pub mod clock;
 pub mod error;
+pub mod exporter;
 pub mod fingerprint;
 pub mod load;
 pub mod metric;
 pub mod observer;
 pub mod owner;
 pub mod plan;
+pub mod program;
 pub mod programs;
 pub mod record;
 pub mod report;
@@ -40,4 +43,7 @@ pub mod run;
 pub mod sample;
 pub mod scenario;
 pub mod stats;
+#[cfg(test)]
+mod test_support;
 pub mod trial;
+pub mod victoria_metrics;
