@@ -10,10 +10,9 @@
 //!    It is counted there.
 //! 3. What the connection still holds when it ends was never handed over, and is not counted.
 //!
-//! hyper reads the next request of a pipeline only after that flush, so as a rule one answer waits
-//! at a time and is counted on its own. The exception is a request with a body, whose successor may
-//! be answered into the same buffer: then both are counted after the last byte of the second. A
-//! count may come late, by a hair, but never early.
+//! hyper reads the next request of a pipeline only after that flush, so one answer at a time waits in
+//! its buffer and each is counted by itself. It would not after a request with a body, which is why
+//! the handler makes such a request the last of its connection.
 
 use std::convert::Infallible;
 use std::io::{self, IoSlice};

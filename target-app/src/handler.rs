@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use flate2::{Compression, write::GzEncoder};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ACCEPT_ENCODING, ALLOW, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER, VARY,
+    ACCEPT_ENCODING, ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE,
+    RETRY_AFTER, VARY,
 };
 use hyper::header::{HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode, http::response};
@@ -95,10 +96,10 @@ impl App {
         request: Request<Incoming>,
         outbox: Arc<Outbox>,
     ) -> Response<Answer> {
-        // The request's body is dropped unread; hyper then skips or cuts off what is still to come.
+        let has_body = !request.body().is_end_stream();
         let (request, _) = request.into_parts();
         let route = Route::of(request.uri.path());
-        let draft = match (route, &request.method) {
+        let mut draft = match (route, &request.method) {
             (Route::Other, _) => text(
                 StatusCode::NOT_FOUND,
                 "no such path; there are /objects, /healthz and /metrics\n",
@@ -131,6 +132,13 @@ impl App {
                 self.requests.render(),
             ),
         };
+        if has_body {
+            // Nobody reads it. To find the next request hyper would have to skip it, and would begin
+            // before this answer has left, so that the two could no longer be counted separately.
+            draft.head = draft
+                .head
+                .header(CONNECTION, HeaderValue::from_static("close"));
+        }
         self.deliver(draft, &request.method, route, &outbox)
     }
 

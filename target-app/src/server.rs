@@ -70,7 +70,7 @@ pub async fn run(
 
     let graceful = GracefulShutdown::new();
     let stopped = tokio::select! {
-        () = accept(&listener, app, patience, &graceful) => "",
+        never = accept(&listener, app, patience, &graceful) => match never {},
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
@@ -99,7 +99,7 @@ async fn accept(
     app: Arc<App>,
     patience: Duration,
     graceful: &GracefulShutdown,
-) {
+) -> Infallible {
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut failing = false;
     loop {

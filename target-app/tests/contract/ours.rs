@@ -93,6 +93,23 @@ fn a_name_stands_for_its_address() {
     );
 }
 
+/// Its answer and the next one's would share a buffer, and be counted together.
+#[test]
+fn a_request_with_a_body_is_the_last_of_its_connection() {
+    if !is_ours("a_request_with_a_body_is_the_last_of_its_connection") {
+        return;
+    }
+    let app = App::start(&[]);
+    let mut client = app.connect();
+    let next = request("GET", "/objects", "");
+    client.send(request("GET", "/objects", "Content-Length: 5\r\n") + "hello" + &next);
+    let response = client.read();
+    assert_eq!(response.text(), reference::body(1, 1, 20));
+    assert_eq!(response.header("connection"), Some("close"));
+    client.expect_end();
+    app.expect_count("GET", "/objects", 200, 1.0);
+}
+
 #[test]
 fn patience_ends_for_clients_that_send_nothing() {
     if !is_ours("patience_ends_for_clients_that_send_nothing") {
