@@ -31,6 +31,13 @@ pub trait Backend {
     /// What this backend does without here, in sentences for the report.
     fn limitations(&self) -> Vec<String>;
 
+    /// Starts what lives for the whole run; the run's directory exists by now.
+    fn begin(
+        &mut self,
+        plan: &Plan,
+        directory: &std::path::Path,
+    ) -> impl Future<Output = Result<(), TrialError>>;
+
     /// Carries out one trial, handing over each reading as it is taken.
     fn trial(
         &mut self,
@@ -39,10 +46,9 @@ pub trait Backend {
         sink: &mut dyn Sink,
     ) -> impl Future<Output = Result<Observed, TrialError>>;
 
-    /// After the last trial: readings that only a whole run can give.
+    /// Ends what lived for the whole run, and gives the readings that only it can give.
     fn conclude(
         &mut self,
-        plan: &Plan,
         trials: &[crate::trial::TrialRecord],
     ) -> impl Future<Output = Vec<Sample>>;
 }

@@ -4,7 +4,7 @@
 //! - [`scenario`]: measures
 //! - [`report`], [`verify`]: work from a run's records alone
 //! - [`list`], [`doctor`]: what there is, what this machine offers
-//! - [`clean`], [`schema`]
+//! - [`clean`], [`schema`]: removing leftovers, JSON Schemas
 //! - [`progress`]: what is seen while a run goes on
 //! - [`exit`]: exit codes
 

@@ -79,6 +79,9 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             }
             // Figures of a whole window or of the start: not a series.
             Reading::HttpRequestsTotal
+            | Reading::NodeCpus
+            | Reading::RequestsAnsweredTotal
+            | Reading::VictoriaMetricsCpuSecondsPerRequest
             | Reading::StartupSeconds
             | Reading::RequestsOffered
             | Reading::RequestsCompleted

@@ -82,7 +82,7 @@ pub fn harness() -> Program {
         version: VERSION.into(),
         sha256: std::env::current_exe()
             .ok()
-            .and_then(|path| crate::programs::sha256(&path).ok()),
+            .and_then(|path| crate::program::sha256(&path).ok()),
         command: Some(
             if cfg!(debug_assertions) {
                 "debug build"

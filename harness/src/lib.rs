@@ -16,7 +16,7 @@
 //! - [`analysis`], [`stats`]: samples → figures, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
-//! - [`fingerprint`], [`programs`]: where and with what
+//! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
 //! - [`error`]: errors in words
@@ -36,7 +36,6 @@ pub mod observer;
 pub mod owner;
 pub mod plan;
 pub mod program;
-pub mod programs;
 pub mod record;
 pub mod report;
 pub mod run;
@@ -47,3 +46,4 @@ pub mod stats;
 mod test_support;
 pub mod trial;
 pub mod victoria_metrics;
+pub mod workspace;

@@ -6,9 +6,13 @@
 use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
 
 /// A program that is not there.
 #[derive(Debug, thiserror::Error)]
@@ -123,7 +127,13 @@ fn find_in(
         })
 }
 
-fn is_executable(path: &Path) -> bool {
+/// The first program of that name on `PATH`.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    find(None, &[name], &[], "").ok()
+}
+
+/// Whether a path is a program that can be run.
+pub fn is_executable(path: &Path) -> bool {
     path.metadata()
         .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
 }
@@ -148,9 +158,49 @@ pub fn output(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
     ))
 }
 
+/// The first line that a program prints, when it prints any.
+pub fn first_line(program: &Path, args: &[&str]) -> Option<String> {
+    let text = output(program, args).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// When it can't be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0u8; 64 * 1024];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hashes_as_sha256sum_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "abc").unwrap();
+        // FIPS 180-4, appendix B.1.
+        assert_eq!(
+            sha256(file.path()).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
     use std::fs;
 
     fn place(directory: &Path, name: &str, mode: u32) -> PathBuf {

@@ -124,7 +124,7 @@ pub struct Statistic {
     /// For durations: which quantile, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<f64>,
-    /// Mean over trials, in the metric's unit.
+    /// Mean over trials, in the metric's unit: geometric where every trial's value is positive.
     pub estimate: f64,
     /// Lower end of the interval; none with fewer than two trials.
     pub low: Option<f64>,

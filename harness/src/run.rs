@@ -31,6 +31,7 @@ pub async fn execute<B: Backend>(
     recorder: &mut Recorder,
     progress: &mut dyn Progress,
 ) -> Result<Vec<TrialRecord>, TrialError> {
+    backend.begin(plan, recorder.directory()).await?;
     let mut records = Vec::with_capacity(plan.trials.len());
     for trial in &plan.trials {
         progress.trial(trial);
@@ -46,12 +47,15 @@ pub async fn execute<B: Backend>(
         progress.done(&record);
         records.push(record);
         match outcome {
-            Err(error @ (TrialError::Interrupted | TrialError::Record(_))) => return Err(error),
+            Err(error @ (TrialError::Interrupted | TrialError::Record(_))) => {
+                backend.conclude(&[]).await;
+                return Err(error);
+            }
             Err(error) => log::debug!("trial {}: {error}", trial.trial),
             Ok(_) => {}
         }
     }
-    let samples = backend.conclude(plan, &records).await;
+    let samples = backend.conclude(&records).await;
     recorder.samples(&samples)?;
     Ok(records)
 }

@@ -5,43 +5,63 @@ use statrs::distribution::{ContinuousCDF, StudentsT};
 /// A point, and an interval when there are enough values for one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {
-    /// The mean.
-    pub mean: f64,
-    /// The ends of the interval for the mean.
+    /// The mean: geometric where every value is positive, arithmetic otherwise.
+    pub point: f64,
+    /// The ends of the interval for it.
     pub interval: Option<(f64, f64)>,
-    /// Standard deviation ÷ mean.
+    /// Standard deviation ÷ arithmetic mean of the values as they are.
     pub coefficient_of_variation: Option<f64>,
 }
 
-/// Mean and t interval of independent values: mean ± t(n−1) · s / √n.
+/// Mean and t interval of independent values: mean ± t(n−1) · s / √n, of the
+/// logarithms where every value is positive.
+///
+/// Costs, sizes and durations are spread by factors: a disturbed trial takes
+/// twice as long, never a negative time. On the logarithm their spread is
+/// closer to symmetric, and the interval stays above zero.
 ///
 /// The trial is the unit: seconds inside a trial follow from one another and
-/// are not independent. None without values.
+/// are not independent. None without values, or with one that is not finite.
 pub fn estimate(values: &[f64], confidence: f64) -> Option<Estimate> {
-    let n = values.len();
-    if n == 0 || values.iter().any(|value| !value.is_finite()) {
+    if values.is_empty() || values.iter().any(|value| !value.is_finite()) {
         return None;
     }
-    let mean = values.iter().sum::<f64>() / n as f64;
-    if n < 2 {
-        return Some(Estimate {
-            mean,
-            interval: None,
-            coefficient_of_variation: None,
-        });
-    }
-    let variance = values
-        .iter()
-        .map(|value| (value - mean).powi(2))
-        .sum::<f64>()
-        / (n as f64 - 1.0);
-    let deviation = variance.sqrt();
-    let half = student_t(confidence, n as f64 - 1.0) * deviation / (n as f64).sqrt();
-    Some(Estimate {
-        mean,
-        interval: half.is_finite().then_some((mean - half, mean + half)),
-        coefficient_of_variation: (mean != 0.0).then(|| deviation / mean.abs()),
+    let (mean, deviation) = moments(values);
+    let coefficient_of_variation = deviation
+        .map(|deviation| deviation / mean.abs())
+        .filter(|ratio| ratio.is_finite());
+    let positive = values.iter().all(|value| *value > 0.0);
+    let (point, interval) = if positive {
+        let logs: Vec<f64> = values.iter().map(|value| value.ln()).collect();
+        let (point, interval) = t_interval(&logs, confidence);
+        let interval = interval.map(|(low, high)| (low.exp(), high.exp()));
+        (point.exp(), interval)
+    } else {
+        t_interval(values, confidence)
+    };
+    point.is_finite().then_some(Estimate {
+        point,
+        interval: interval.filter(|(low, high)| low.is_finite() && high.is_finite()),
+        coefficient_of_variation,
     })
+}
+
+/// Arithmetic mean, and standard deviation of a sample of two or more.
+fn moments(values: &[f64]) -> (f64, Option<f64>) {
+    let n = values.len() as f64;
+    let mean = values.iter().sum::<f64>() / n;
+    let squares: f64 = values.iter().map(|value| (value - mean).powi(2)).sum();
+    (mean, (n >= 2.0).then(|| (squares / (n - 1.0)).sqrt()))
+}
+
+fn t_interval(values: &[f64], confidence: f64) -> (f64, Option<(f64, f64)>) {
+    let n = values.len() as f64;
+    let (mean, deviation) = moments(values);
+    let interval = deviation.map(|deviation| {
+        let half = student_t(confidence, n - 1.0) * deviation / n.sqrt();
+        (mean - half, mean + half)
+    });
+    (mean, interval)
 }
 
 /// The factor of a two-sided interval.
@@ -69,14 +89,30 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// Reference: scipy.stats.t.interval(0.95, 4, loc=mean, scale=sem) for [1, 2, 3, 4, 10].
+    /// Reference: SciPy's `stats.t.interval(0.95, 4, loc=mean, scale=stats.sem(values))`
+    /// of `[1, 2, 3, 4, 10]` and of their logarithms.
     #[test]
-    fn t_interval_as_scipy_gives_it() {
+    fn t_intervals_as_scipy_gives_them() {
+        let (mean, interval) = t_interval(&[1.0, 2.0, 3.0, 4.0, 10.0], 0.95);
+        let (low, high) = interval.unwrap();
+        assert_eq!(mean, 4.0);
+        assert!((low - -0.389945165425).abs() < 1e-9, "{low}");
+        assert!((high - 8.389945165425).abs() < 1e-9, "{high}");
+
         let estimate = estimate(&[1.0, 2.0, 3.0, 4.0, 10.0], 0.95).unwrap();
-        assert_eq!(estimate.mean, 4.0);
         let (low, high) = estimate.interval.unwrap();
-        assert!((low - -0.3899452).abs() < 1e-6, "{low}");
-        assert!((high - 8.3899452).abs() < 1e-6, "{high}");
+        assert!((estimate.point - 2.992555739478).abs() < 1e-9);
+        assert!((low - 1.038967287924).abs() < 1e-9, "{low}");
+        assert!((high - 8.619510891220).abs() < 1e-9, "{high}");
+    }
+
+    #[test]
+    fn zeros_are_not_taken_the_logarithm_of() {
+        let estimate = estimate(&[0.0, 0.0, 0.3], 0.95).unwrap();
+        assert!((estimate.point - 0.1).abs() < 1e-12);
+        let zero = super::estimate(&[0.0, 0.0], 0.95).unwrap();
+        assert_eq!(zero.interval, Some((0.0, 0.0)));
+        assert_eq!(zero.coefficient_of_variation, None);
     }
 
     /// Reference: the usual table, t(0.975; 1, 5, 30).
@@ -90,7 +126,8 @@ mod tests {
     #[test]
     fn one_value_has_no_interval() {
         let estimate = estimate(&[5.0], 0.95).unwrap();
-        assert_eq!((estimate.mean, estimate.interval), (5.0, None));
+        assert!((estimate.point - 5.0).abs() < 1e-12);
+        assert_eq!(estimate.interval, None);
         assert_eq!(super::estimate(&[], 0.95), None);
         assert_eq!(super::estimate(&[1.0, f64::NAN], 0.95), None);
     }
@@ -112,8 +149,10 @@ mod tests {
         #[test]
         fn estimates_are_sound(values in proptest::collection::vec(proptest::num::f64::ANY, 0..20)) {
             if let Some(estimate) = estimate(&values, 0.95) {
-                if estimate.mean.is_finite() && let Some((low, high)) = estimate.interval {
-                    prop_assert!(low <= estimate.mean && estimate.mean <= high);
+                prop_assert!(estimate.point.is_finite());
+                if let Some((low, high)) = estimate.interval {
+                    let slack = estimate.point.abs() * 1e-9;
+                    prop_assert!(low <= estimate.point + slack && estimate.point <= high + slack);
                 }
             }
         }

@@ -8,6 +8,7 @@
 //! - [`process`]: children, placed before they run
 //! - [`system`]: one arm's target and agent, brought up and taken down
 //! - [`sampler`]: readings of all roles at one moment
+//! - [`monitor`]: VictoriaMetrics beside the measurement
 //! - [`trial`]: the phases of one trial
 
 use std::collections::BTreeMap;
@@ -20,6 +21,7 @@ use tokio::sync::watch;
 
 use self::cgroup::{Hierarchies, Tree};
 use self::cpus::CpuSets;
+use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
 use super::{Backend, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::RunClock;
@@ -30,10 +32,11 @@ use crate::plan::{LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Sample, Subject};
 use crate::scenario::{BASELINE, Scenario};
 use crate::trial::TrialRecord;
-use crate::{owner::Owner, programs};
+use crate::{owner::Owner, workspace};
 
 pub mod cgroup;
 pub mod cpus;
+pub mod monitor;
 pub mod process;
 pub mod sampler;
 pub mod system;
@@ -48,6 +51,9 @@ pub type Cancel = watch::Receiver<bool>;
 /// This machine.
 #[derive(Debug)]
 pub struct LocalBackend {
+    /// First, so that it ends before the groups that it is in.
+    monitor: Option<Monitor>,
+    found: Found,
     workshop: Workshop,
     hierarchies: Hierarchies,
     /// CPUs that the run may use, counted before the harness confined itself.
@@ -100,7 +106,12 @@ impl LocalBackend {
     ///
     /// # Errors
     /// When no work directory can be made.
-    pub fn new(clock: RunClock, cancel: Cancel, target_cpus: usize) -> Result<Self, TrialError> {
+    pub fn new(
+        clock: RunClock,
+        cancel: Cancel,
+        target_cpus: usize,
+        choice: &Choice,
+    ) -> Result<Self, TrialError> {
         let owner = Owner::current();
         let work = WorkDirectory::create(owner)?;
         let hierarchies = Hierarchies::discover();
@@ -122,6 +133,10 @@ impl LocalBackend {
                 }
             }
         };
+        let found = monitor::find(choice);
+        if let Found::Nothing(why) = &found {
+            limitations.push(why.clone());
+        }
         let allowed = fingerprint::allowed_cpus();
         let cpu_sets = cpus::layout(&allowed, target_cpus);
         if allowed.len() < 2 {
@@ -132,6 +147,8 @@ impl LocalBackend {
         }
         sampler::confine_harness(&cpu_sets[&Subject::Harness]);
         Ok(LocalBackend {
+            monitor: None,
+            found,
             workshop: Workshop {
                 tree,
                 cpu_sets,
@@ -236,7 +253,7 @@ impl Backend for LocalBackend {
     ) -> Result<LoadPlan, TrialError> {
         for arm in arms {
             if !self.targets.contains_key(&arm.target.program) {
-                let path = programs::target(&arm.target.program)?;
+                let path = workspace::target(&arm.target.program)?;
                 let program = system::identify(&arm.target.program, &path)?;
                 self.targets.insert(arm.target.program.clone(), program);
             }
@@ -278,7 +295,15 @@ impl Backend for LocalBackend {
                 .map(|(subject, cpus)| (subject.as_str().to_owned(), cpus.clone()))
                 .collect(),
             accounting: self.accounting.clone(),
-            programs: self.targets.values().cloned().collect(),
+            programs: self
+                .targets
+                .values()
+                .chain(match &self.found {
+                    Found::Program(_, program) => Some(program),
+                    _ => None,
+                })
+                .cloned()
+                .collect(),
             scenario_files: arms
                 .iter()
                 .map(|arm| (arm.name.clone(), arm.file_sha256.clone()))
@@ -290,6 +315,12 @@ impl Backend for LocalBackend {
         self.limitations.clone()
     }
 
+    async fn begin(&mut self, plan: &Plan, directory: &Path) -> Result<(), TrialError> {
+        self.monitor =
+            Monitor::start(&self.found, &self.workshop, self.clock, plan, directory).await?;
+        Ok(())
+    }
+
     async fn trial(
         &mut self,
         plan: &Plan,
@@ -299,8 +330,13 @@ impl Backend for LocalBackend {
         self.run_trial(plan, trial, sink).await
     }
 
-    async fn conclude(&mut self, _plan: &Plan, _trials: &[TrialRecord]) -> Vec<Sample> {
-        Vec::new()
+    async fn conclude(&mut self, trials: &[TrialRecord]) -> Vec<Sample> {
+        let Some(monitor) = self.monitor.take() else {
+            return Vec::new();
+        };
+        let samples = monitor.cross_check(self.clock, trials).await;
+        monitor.stop().await;
+        samples
     }
 }
 

@@ -7,7 +7,7 @@ use super::exit::Failure;
 use super::{Format, print, print_json};
 use crate::backend::local::cgroup::{Hierarchies, PREFIX, Tree};
 use crate::owner::Owner;
-use crate::{fingerprint, programs};
+use crate::{fingerprint, program};
 
 /// Say what this machine offers, one line each, with the command that mends what is missing.
 ///
@@ -136,17 +136,17 @@ fn cgroups() -> Finding {
 
 fn program(
     name: &'static str,
-    programs_: &[&str],
+    names: &[&str],
     args: &[&str],
     purpose: &str,
     mend: &str,
 ) -> Finding {
-    let found = programs_.iter().find_map(|name| programs::on_path(name));
+    let found = names.iter().find_map(|name| program::on_path(name));
     match found {
         Some(path) => Finding {
             name,
             ok: true,
-            detail: programs::first_line(&path, args).unwrap_or_else(|| path.display().to_string()),
+            detail: program::first_line(&path, args).unwrap_or_else(|| path.display().to_string()),
             mend: None,
         },
         None => Finding {

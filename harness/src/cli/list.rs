@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::{Format, print, print_json};
-use crate::programs;
 use crate::scenario::Scenario;
 use crate::scenario::library::{Library, LibraryError};
+use crate::{program, workspace};
 
 /// List every scenario, and whether it can run here.
 #[derive(Debug, Args)]
@@ -102,7 +102,7 @@ fn entries(library: &Library) -> Result<Vec<Entry>, LibraryError> {
 /// What a scenario needs and this machine lacks.
 fn missing(scenario: &Scenario) -> Vec<String> {
     let mut missing = Vec::new();
-    if let Err(error) = programs::locate(&scenario.target.program) {
+    if let Err(error) = workspace::locate(&scenario.target.program) {
         missing.push(error.to_string());
     }
     for process in scenario.agent.iter().flat_map(|agent| &agent.processes) {
@@ -110,7 +110,7 @@ fn missing(scenario: &Scenario) -> Vec<String> {
         let there = if name.contains('/') {
             std::path::Path::new(name).is_file()
         } else {
-            programs::on_path(name).is_some()
+            program::on_path(name).is_some()
         };
         if !there {
             missing.push(format!("the agent's program `{name}` is not installed"));

@@ -50,7 +50,7 @@ impl Watcher {
     fn running(&self, arm: &str) -> Option<String> {
         let (_, values) = self.costs.iter().find(|(name, _)| name == arm)?;
         let estimate = stats::estimate(values, self.confidence)?;
-        let micros = estimate.mean * 1e6;
+        let micros = estimate.point * 1e6;
         Some(match estimate.interval {
             Some((low, high)) => {
                 format!(

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::exit::{self, Failure};
 use super::progress::Watcher;
+use crate::backend::local::monitor::Choice;
 use crate::backend::local::{LocalBackend, WorkDirectory};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
@@ -70,6 +71,11 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = LoadName::Builtin)]
     load: LoadName,
 
+    /// The address of a VictoriaMetrics that runs already, or `off`; without
+    /// it, one is started when the program is installed.
+    #[arg(long, value_name = "URL|off", value_parser = victoria_metrics)]
+    victoria_metrics: Option<Choice>,
+
     /// Show the plan and measure nothing.
     #[arg(long)]
     dry_run: bool,
@@ -110,6 +116,13 @@ fn rate(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(rate) if (1.0..=1e6).contains(&rate) => Ok(rate),
         _ => Err("expected 1 to 1000000 requests per second".into()),
+    }
+}
+
+fn victoria_metrics(text: &str) -> Result<Choice, crate::victoria_metrics::ServerUrlError> {
+    match text {
+        "off" => Ok(Choice::Off),
+        url => url.parse().map(Choice::Server),
     }
 }
 
@@ -168,7 +181,12 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
     let cancel = watch_signals().map_err(|error| Failure::unexpected(error.into()))?;
     let clock = RunClock::start();
     let cpus = arms.iter().map(|arm| arm.target.cpus).max().unwrap_or(1);
-    let mut backend = LocalBackend::new(clock, cancel, cpus)?;
+    let mut backend = LocalBackend::new(
+        clock,
+        cancel,
+        cpus,
+        &arguments.victoria_metrics.clone().unwrap_or_default(),
+    )?;
     eprintln!(
         "checking {}{}",
         names(&arms).join(", "),
@@ -290,7 +308,7 @@ fn arms(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
 /// The scenario directory: the one given, `scenarios` here, or the checkout's.
 pub fn library(given: Option<PathBuf>) -> Library {
     let here = PathBuf::from("scenarios");
-    Library::new(given.unwrap_or_else(|| match crate::programs::checkout() {
+    Library::new(given.unwrap_or_else(|| match crate::workspace::checkout() {
         Some(root) if !here.is_dir() => root.join("scenarios"),
         _ => here,
     }))

@@ -135,7 +135,7 @@ fn statistics(valid: &[&TrialRecord], confidence: f64) -> Vec<Statistic> {
                 metric,
                 subject,
                 quantile,
-                estimate: estimate.mean,
+                estimate: estimate.point,
                 low: estimate.interval.map(|(low, _)| low),
                 high: estimate.interval.map(|(_, high)| high),
                 coefficient_of_variation: estimate.coefficient_of_variation,

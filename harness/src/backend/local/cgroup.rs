@@ -176,7 +176,7 @@ impl Tree {
                 Err(error) => log::debug!("{error}"),
             }
         }
-        if tree.v1.get("cpuacct").is_none() && tree.v2.is_none() {
+        if !tree.v1.contains_key("cpuacct") && tree.v2.is_none() {
             return Err(CgroupError::None);
         }
         let group = tree.role(Subject::Harness)?;

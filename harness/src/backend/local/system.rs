@@ -12,7 +12,7 @@ use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
 use crate::fingerprint::{Accounting, Program};
 use crate::observer::target::TargetMetrics;
-use crate::programs;
+use crate::program;
 use crate::sample::{Phase, Subject};
 use crate::scenario::{AgentProcess, Scenario};
 
@@ -63,13 +63,13 @@ impl Workshop {
 /// # Errors
 /// When it can't be read, or does not tell its version.
 pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
-    let version = programs::first_line(path, &["--version"]).ok_or_else(|| {
+    let version = program::first_line(path, &["--version"]).ok_or_else(|| {
         TrialError::Missing(format!(
             "`{} --version` says nothing; a program whose version is unknown is not measured",
             path.display()
         ))
     })?;
-    let sha256 = programs::sha256(path).map_err(|source| TrialError::Observe {
+    let sha256 = program::sha256(path).map_err(|source| TrialError::Observe {
         what: path.display().to_string(),
         source,
     })?;
@@ -201,7 +201,7 @@ impl System {
         let program = if name.contains('/') {
             PathBuf::from(&name)
         } else {
-            programs::on_path(&name).ok_or_else(|| {
+            program::on_path(&name).ok_or_else(|| {
                 TrialError::Missing(format!("the agent's program `{name}` is not on PATH"))
             })?
         };

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::LocalBackend;
+use super::monitor::Monitor;
 use super::sampler::{RoleObserver, Sampler};
 use super::system::System;
 use crate::backend::{Observed, Sink, TrialError};
@@ -10,6 +11,7 @@ use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
 use crate::load::driver::{GRACE, Loop};
 use crate::load::{Driver, LoadResult};
 use crate::observer::node::NodeObserver;
+use crate::observer::target::TargetMetrics;
 use crate::plan::{LoadDriver, Plan, TrialPlan};
 use crate::sample::{Edge, Phase, Reading, Sample, Subject};
 use crate::trial::PhaseSpan;
@@ -109,12 +111,23 @@ impl LocalBackend {
         let sampler = Sampler {
             trial: trial.trial,
             clock: self.clock,
-            roles: observers.iter().chain([&load, &harness]).collect(),
+            roles: observers
+                .iter()
+                .chain([&load, &harness])
+                .chain(self.monitor.as_ref().and_then(Monitor::observer))
+                .collect(),
             node: &node,
+        };
+        let mut watch = Watch {
+            sampler: &sampler,
+            monitor: self.monitor.as_ref(),
+            metrics: system.metrics.clone(),
+            sink,
+            taken: Vec::new(),
         };
         let startup = system.startup.as_secs_f64();
         let before = system.metrics.requests().await?;
-        sink.samples(&[
+        watch.keep(vec![
             sampler.one(
                 Phase::Setup,
                 Subject::Target,
@@ -134,42 +147,25 @@ impl LocalBackend {
             .push(end_phase(Phase::Setup, self.clock.now()));
 
         // Warm-up: the measured load, nothing counts.
-        sink.phase(Phase::Warmup, Some(plan.warmup_seconds));
-        wait(
-            system,
-            driver,
-            &sampler,
-            Phase::Warmup,
-            window.open_ns,
-            sink,
-        )
-        .await?;
+        watch.sink.phase(Phase::Warmup, Some(plan.warmup_seconds));
+        wait(system, driver, &mut watch, Phase::Warmup, window.open_ns).await?;
         let open_unix = unix_seconds();
-        sink.samples(&sampler.read(Phase::Measure, Some(Edge::Open))?)?;
+        watch.edge(Edge::Open)?;
         observed
             .phases
             .push(end_phase(Phase::Warmup, self.clock.at(window.open_ns)));
 
         // Measure: counters at both edges, a reading a second between them.
-        sink.phase(Phase::Measure, Some(plan.measure_seconds));
-        wait(
-            system,
-            driver,
-            &sampler,
-            Phase::Measure,
-            window.close_ns,
-            sink,
-        )
-        .await?;
-        let close = sampler.read(Phase::Measure, Some(Edge::Close))?;
+        watch.sink.phase(Phase::Measure, Some(plan.measure_seconds));
+        wait(system, driver, &mut watch, Phase::Measure, window.close_ns).await?;
+        watch.edge(Edge::Close)?;
         observed.window_unix = Some((open_unix, unix_seconds()));
-        sink.samples(&close)?;
         observed
             .phases
             .push(end_phase(Phase::Measure, self.clock.at(window.close_ns)));
 
         // Cooldown: late answers.
-        sink.phase(Phase::Cooldown, None);
+        watch.sink.phase(Phase::Cooldown, None);
         let result = tokio::select! {
             result = tokio::time::timeout(GRACE + RESULT_LIMIT, driver.result()) => {
                 result.map_err(|_| TrialError::Load("did not end".into()))??
@@ -177,13 +173,16 @@ impl LocalBackend {
             error = system.ended(Phase::Cooldown) => return Err(error),
         };
         let after = system.metrics.requests().await?;
-        sink.samples(&[sampler.one(
+        watch.keep(vec![sampler.one(
             Phase::Cooldown,
             Subject::Target,
             Reading::HttpRequestsTotal,
             after,
         )])?;
-        sink.samples(&load_samples(&sampler, &result))?;
+        watch.keep(load_samples(&sampler, &result))?;
+        if let Some(monitor) = &self.monitor {
+            monitor.push(&watch.taken).await;
+        }
         observed.failures = result.failures;
         observed
             .phases
@@ -200,21 +199,62 @@ impl LocalBackend {
     }
 }
 
+/// Where a trial's readings go: into the records, and before whoever scrapes.
+struct Watch<'a> {
+    sampler: &'a Sampler<'a>,
+    monitor: Option<&'a Monitor>,
+    metrics: TargetMetrics,
+    sink: &'a mut dyn Sink,
+    /// Kept for a server that gets them pushed after the trial, not during it.
+    taken: Vec<Sample>,
+}
+
+impl Watch<'_> {
+    fn keep(&mut self, samples: Vec<Sample>) -> Result<(), TrialError> {
+        self.sink.samples(&samples)?;
+        if let Some(monitor) = self.monitor {
+            monitor.publish(&samples);
+            if monitor.wants_request_counts() {
+                self.taken.extend(samples);
+            }
+        }
+        Ok(())
+    }
+
+    fn edge(&mut self, edge: Edge) -> Result<(), TrialError> {
+        let samples = self.sampler.read(Phase::Measure, Some(edge))?;
+        self.keep(samples)
+    }
+
+    async fn series(&mut self, phase: Phase) -> Result<(), TrialError> {
+        let mut samples = self.sampler.read(phase, None)?;
+        if self.monitor.is_some_and(Monitor::wants_request_counts) {
+            let counted = self.metrics.requests().await?;
+            samples.push(self.sampler.one(
+                phase,
+                Subject::Target,
+                Reading::HttpRequestsTotal,
+                counted,
+            ));
+        }
+        self.keep(samples)
+    }
+}
+
 /// Waits for a moment, reading the series meanwhile; ends early when anything breaks.
 async fn wait(
     system: &mut System,
     driver: &mut Driver,
-    sampler: &Sampler<'_>,
+    watch: &mut Watch<'_>,
     phase: Phase,
     deadline_ns: u64,
-    sink: &mut dyn Sink,
 ) -> Result<(), TrialError> {
     let series = async {
         let mut next = monotonic_ns() + SERIES_NS;
         // The reading at the deadline is the caller's.
         while next < deadline_ns {
             sleep_until_ns(next).await;
-            sink.samples(&sampler.read(phase, None)?)?;
+            watch.series(phase).await?;
             next += SERIES_NS;
         }
         sleep_until_ns(deadline_ns).await;

@@ -1,29 +1,14 @@
-//! Finding programs, building what belongs to this workspace, telling versions.
+//! The programs of this workspace: where they are, building them from a checkout.
 
 use std::env;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use nix::unistd::{AccessFlags, access};
-use sha2::{Digest, Sha256};
-
 use crate::backend::TrialError;
+use crate::program::{is_executable, on_path};
 
 /// Programs of this workspace that scenarios name without a path.
 const WORKSPACE_PROGRAMS: [&str; 1] = ["target-app"];
-
-/// The first program of that name on `PATH`.
-pub fn on_path(name: &str) -> Option<PathBuf> {
-    env::split_paths(&env::var_os("PATH")?)
-        .map(|directory| directory.join(name))
-        .find(|path| is_executable(path))
-}
-
-fn is_executable(path: &Path) -> bool {
-    path.is_file() && access(path, AccessFlags::X_OK).is_ok()
-}
 
 /// The checkout that this program was built from, when it still runs from there.
 pub fn checkout() -> Option<PathBuf> {
@@ -131,67 +116,13 @@ fn build(name: &str, root: &Path) -> Result<PathBuf, TrialError> {
     Ok(directory.join("release").join(name))
 }
 
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// When it can't be read.
-pub fn sha256(path: &Path) -> io::Result<String> {
-    let mut hasher = Sha256::new();
-    let mut file = File::open(path)?;
-    let mut buffer = vec![0u8; 64 * 1024];
-    loop {
-        match io::Read::read(&mut file, &mut buffer)? {
-            0 => break,
-            length => hasher.update(&buffer[..length]),
-        }
-    }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
-}
-
-/// The first line that a program prints for the given arguments.
-pub fn first_line(program: &Path, args: &[&str]) -> Option<String> {
-    let output = Command::new(program)
-        .args(args)
-        .stdin(Stdio::null())
-        .output()
-        .ok()?;
-    let text = if output.stdout.is_empty() {
-        output.stderr
-    } else {
-        output.stdout
-    };
-    let text = String::from_utf8_lossy(&text);
-    Some(text.lines().next()?.trim().to_owned()).filter(|line| !line.is_empty())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn finds_what_is_on_the_path() {
-        assert!(on_path("sh").is_some());
-        assert!(on_path("no-such-program-anywhere").is_none());
-    }
-
-    #[test]
     fn a_missing_path_says_so() {
         let message = target("./nowhere/app").unwrap_err().to_string();
         assert!(message.contains("./nowhere/app"), "{message}");
-    }
-
-    #[test]
-    fn hashes_as_sha256sum_does() {
-        let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), "abc").unwrap();
-        // FIPS 180-4, appendix B.1.
-        assert_eq!(
-            sha256(file.path()).unwrap(),
-            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-        );
     }
 }
