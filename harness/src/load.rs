@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+pub mod k6;
+
 /// One trial's load, the same for every driver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
