@@ -4,14 +4,19 @@
 //! - [`LoadSpec`], [`LoadResult`]: what every driver takes and gives
 //! - [`builtin`]: starts and talks with the built-in driver
 //! - [`driver`]: that driver, an open loop in a process of its own
+//! - [`k6`]: k6 in its place
 
 pub mod builtin;
 pub mod driver;
+pub mod k6;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
 use self::builtin::Builtin;
 use self::driver::Loop;
+use self::k6::child::K6;
 use crate::backend::TrialError;
 use crate::backend::local::cgroup::Group;
 use crate::backend::local::process::{Process, Spawn};
@@ -19,6 +24,7 @@ use crate::backend::local::sampler::RoleObserver;
 use crate::backend::local::system::Workshop;
 use crate::clock::monotonic_ns;
 use crate::sample::{Phase, Subject};
+use crate::victoria_metrics::ServerUrl;
 
 /// One trial's load, the same for every driver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -78,11 +84,13 @@ pub struct Window {
 /// Time between the order to begin and the first request, so that the order arrives before it.
 const LEAD_NS: u64 = 20_000_000;
 
-/// A load driver that is ready.
+/// A load driver that is ready or runs.
 #[derive(Debug)]
-pub struct Driver {
-    builtin: Builtin,
-    spec: LoadSpec,
+pub enum Driver {
+    /// The built-in one.
+    Builtin(Builtin, LoadSpec),
+    /// k6.
+    K6(K6),
 }
 
 impl Driver {
@@ -98,21 +106,39 @@ impl Driver {
         groups: &mut Vec<Group>,
     ) -> Result<(Driver, RoleObserver), TrialError> {
         let (program, args) = Builtin::command()?;
-        let group = workshop.group(Subject::Load, groups)?;
-        let process = Process::spawn(Spawn {
-            subject: Subject::Load,
-            program: &program,
-            args,
-            env: Vec::new(),
-            cpus: &workshop.cpu_sets[&Subject::Load],
-            group: group.as_ref(),
-            log: workshop.log("load"),
-            piped: true,
-        })?;
-        let pids = process.pid().into_iter().collect();
-        let observer = RoleObserver::open(Subject::Load, group.as_ref(), pids)?;
+        let (process, observer) = spawn(workshop, groups, &program, args, Vec::new(), true)?;
         let builtin = Builtin::prepare(process, spec.clone(), kind).await?;
-        Ok((Driver { builtin, spec }, observer))
+        Ok((Driver::Builtin(builtin, spec), observer))
+    }
+
+    /// Starts k6 in its own group; it begins by itself a moment later.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn k6(
+        workshop: &Workshop,
+        program: &Path,
+        spec: LoadSpec,
+        remote_write: Option<&ServerUrl>,
+        tags: &[(&str, &str)],
+        groups: &mut Vec<Group>,
+    ) -> Result<(Driver, RoleObserver), TrialError> {
+        let prepared = k6::child::prepare(workshop.work.path())?;
+        let invocation = k6::command(&k6::K6Run {
+            program,
+            script: &prepared.script,
+            summary: &prepared.summary,
+            load: &spec,
+            remote_write,
+            tags,
+        });
+        let args = invocation
+            .args
+            .iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        let (process, observer) = spawn(workshop, groups, program, args, invocation.env, false)?;
+        Ok((Driver::K6(K6::new(process, prepared, spec)), observer))
     }
 
     /// Begins, and says when the window is.
@@ -120,18 +146,26 @@ impl Driver {
     /// # Errors
     /// When the driver has ended.
     pub async fn begin(&mut self) -> Result<Window, TrialError> {
-        let start_ns = monotonic_ns() + LEAD_NS;
-        self.builtin.start(start_ns).await?;
-        let open_ns = start_ns + (self.spec.warmup_seconds * 1e9) as u64;
-        Ok(Window {
-            open_ns,
-            close_ns: open_ns + (self.spec.measure_seconds * 1e9) as u64,
-        })
+        match self {
+            Driver::Builtin(builtin, spec) => {
+                let start_ns = monotonic_ns() + LEAD_NS;
+                builtin.start(start_ns).await?;
+                let open_ns = start_ns + (spec.warmup_seconds * 1e9) as u64;
+                Ok(Window {
+                    open_ns,
+                    close_ns: open_ns + (spec.measure_seconds * 1e9) as u64,
+                })
+            }
+            Driver::K6(k6) => k6.begun().await,
+        }
     }
 
     /// Waits until the driver ends, which it must not do during the load.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
-        self.builtin.ended(phase).await
+        match self {
+            Driver::Builtin(builtin, _) => builtin.ended(phase).await,
+            Driver::K6(k6) => k6.ended(phase).await,
+        }
     }
 
     /// Waits for the outcome.
@@ -139,11 +173,41 @@ impl Driver {
     /// # Errors
     /// When the driver ends without one.
     pub async fn result(&mut self) -> Result<LoadResult, TrialError> {
-        self.builtin.result().await
+        match self {
+            Driver::Builtin(builtin, _) => builtin.result().await,
+            Driver::K6(k6) => k6.result().await,
+        }
     }
 
     /// Ends the driver.
     pub async fn stop(self) {
-        self.builtin.stop().await;
+        match self {
+            Driver::Builtin(builtin, _) => builtin.stop().await,
+            Driver::K6(k6) => k6.stop().await,
+        }
     }
+}
+
+fn spawn(
+    workshop: &Workshop,
+    groups: &mut Vec<Group>,
+    program: &Path,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    piped: bool,
+) -> Result<(Process, RoleObserver), TrialError> {
+    let group = workshop.group(Subject::Load, groups)?;
+    let process = Process::spawn(Spawn {
+        subject: Subject::Load,
+        program,
+        args,
+        env,
+        cpus: &workshop.cpu_sets[&Subject::Load],
+        group: group.as_ref(),
+        log: workshop.log("load"),
+        piped,
+    })?;
+    let pids = process.pid().into_iter().collect();
+    let observer = RoleObserver::open(Subject::Load, group.as_ref(), pids)?;
+    Ok((process, observer))
 }

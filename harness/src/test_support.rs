@@ -1,10 +1,13 @@
 //! What tests with real programs share.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use crate::program::{Invocation, ProgramError};
+use crate::victoria_metrics::child::{self, ScrapeJob};
+use crate::victoria_metrics::{Client, ServerUrl};
 
 /// A child that is killed when the test ends, however it ends.
 pub struct Guard(pub Child);
@@ -42,4 +45,27 @@ pub fn require<T>(found: Result<T, ProgramError>) -> Option<T> {
             None
         }
     }
+}
+
+/// A VictoriaMetrics that is ready, or `None` where it is not installed.
+pub async fn victoria_metrics(directory: &Path, jobs: &[ScrapeJob]) -> Option<(Guard, Client)> {
+    let program = require(child::find_program(None))?;
+    let config = directory.join("scrape.yml");
+    fs::write(&config, child::scrape_config(jobs)).unwrap();
+    let output = directory.join("victoria-metrics.log");
+    // Another process may take the port that was free a moment ago.
+    for _ in 0..5 {
+        let port = child::free_port().unwrap();
+        let invocation = child::command(&program, port, &directory.join("data"), &config);
+        let mut guard = spawn(&invocation, &output);
+        let client = Client::new(ServerUrl::loopback(port)).unwrap();
+        let ready = client.wait_ready(Duration::from_secs(30)).await;
+        if guard.0.try_wait().unwrap().is_some() {
+            continue;
+        }
+        let said = || fs::read_to_string(&output).unwrap_or_default();
+        ready.unwrap_or_else(|error| panic!("{error}; {}", said()));
+        return Some((guard, client));
+    }
+    panic!("no free port in five attempts");
 }

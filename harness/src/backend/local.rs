@@ -27,12 +27,12 @@ use super::{Backend, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::{self, Accounting, Fingerprint, Program};
 use crate::load::driver::Loop;
-use crate::load::{Driver, LoadSpec};
-use crate::plan::{LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
+use crate::load::{Driver, LoadSpec, k6};
+use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Sample, Subject};
 use crate::scenario::{BASELINE, Scenario};
 use crate::trial::TrialRecord;
-use crate::{owner::Owner, workspace};
+use crate::{owner::Owner, program, workspace};
 
 pub mod cgroup;
 pub mod cpus;
@@ -61,6 +61,8 @@ pub struct LocalBackend {
     limitations: Vec<String>,
     /// The target's program, by the name that scenarios give it.
     targets: BTreeMap<String, Program>,
+    /// k6, when it is the load driver.
+    k6: Option<Program>,
     accounting: Accounting,
     clock: RunClock,
     cancel: Cancel,
@@ -159,6 +161,7 @@ impl LocalBackend {
             cpus: allowed.len(),
             limitations,
             targets: BTreeMap::new(),
+            k6: None,
             accounting: Accounting {
                 cpu: "processes".into(),
                 memory: "processes".into(),
@@ -258,6 +261,13 @@ impl Backend for LocalBackend {
                 self.targets.insert(arm.target.program.clone(), program);
             }
         }
+        if load.driver == LoadDriver::K6 {
+            self.k6 = Some(k6_program()?);
+            self.limitations.push(
+                "k6 counts a request's duration from the moment it was sent, not from when it was due; waits of late requests are not in it."
+                    .into(),
+            );
+        }
         if self.workshop.port.is_none() {
             self.workshop.port = Some(free_port()?);
         }
@@ -298,6 +308,7 @@ impl Backend for LocalBackend {
             programs: self
                 .targets
                 .values()
+                .chain(&self.k6)
                 .chain(match &self.found {
                     Found::Program(_, program) => Some(program),
                     _ => None,
@@ -338,6 +349,17 @@ impl Backend for LocalBackend {
         monitor.stop().await;
         samples
     }
+}
+
+fn k6_program() -> Result<Program, TrialError> {
+    let missing = |error: program::ProgramError| TrialError::Missing(error.to_string());
+    let path = k6::find_program(None).map_err(missing)?;
+    Ok(Program {
+        name: "k6".into(),
+        version: k6::version(&path).map_err(missing)?,
+        sha256: program::sha256(&path).ok(),
+        command: Some(path.display().to_string()),
+    })
 }
 
 /// A loopback port that nobody listens on.

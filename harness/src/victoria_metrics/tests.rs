@@ -1,12 +1,11 @@
 //! With a real VictoriaMetrics.
 
 use std::fs;
-use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
 use crate::exporter::{Exporter, Exposed, Family, render};
-use crate::test_support::{Guard, require, spawn};
+use crate::test_support::{require, victoria_metrics};
 use child::ScrapeJob;
 
 /// Time for whatever normally takes a moment, on a machine that is busy.
@@ -17,33 +16,6 @@ fn now() -> f64 {
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs_f64()
-}
-
-/// A child that is ready, or `None` where it is not installed.
-async fn start(directory: &Path, jobs: &[ScrapeJob]) -> Option<(Guard, Client)> {
-    let program = require(child::find_program(None))?;
-    let config = directory.join("scrape.yml");
-    fs::write(&config, child::scrape_config(jobs)).unwrap();
-    // Another process may take the port that was free a moment ago.
-    for _ in 0..5 {
-        let port = child::free_port().unwrap();
-        let invocation = child::command(&program, port, &directory.join("data"), &config);
-        let output = directory.join("output");
-        let mut guard = spawn(&invocation, &output);
-        let client = Client::new(ServerUrl::loopback(port)).unwrap();
-        let ready = client.wait_ready(PATIENCE).await;
-        if guard.0.try_wait().unwrap().is_some() {
-            continue;
-        }
-        ready.unwrap_or_else(|error| {
-            panic!(
-                "{error}; {}",
-                fs::read_to_string(&output).unwrap_or_default()
-            )
-        });
-        return Some((guard, client));
-    }
-    panic!("no free port in five attempts");
 }
 
 fn exposed(family: Family, label: (&'static str, &str), value: f64, unix_ms: i64) -> Exposed {
@@ -67,7 +39,7 @@ fn its_version_is_known() {
 #[tokio::test]
 async fn pushed_samples_give_the_cost_of_a_request() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((_guard, client)) = start(directory.path(), &[]).await else {
+    let Some((_guard, client)) = victoria_metrics(directory.path(), &[]).await else {
         return;
     };
     let end = now().floor();
@@ -130,7 +102,7 @@ async fn pushed_samples_give_the_cost_of_a_request() {
 #[tokio::test]
 async fn refusals_name_address_and_expression() {
     let directory = tempfile::tempdir().unwrap();
-    let Some((guard, client)) = start(directory.path(), &[]).await else {
+    let Some((guard, client)) = victoria_metrics(directory.path(), &[]).await else {
         return;
     };
     let error = client.query("sum(", None).await.unwrap_err();
@@ -159,7 +131,9 @@ async fn what_the_exporter_shows_is_scraped_with_its_own_timestamps() {
         name: "flora-bench".to_owned(),
         address: "127.0.0.1:1".parse().unwrap(),
     };
-    let Some((_guard, client)) = start(directory.path(), std::slice::from_ref(&gone)).await else {
+    let Some((_guard, client)) =
+        victoria_metrics(directory.path(), std::slice::from_ref(&gone)).await
+    else {
         return;
     };
     let job = ScrapeJob {

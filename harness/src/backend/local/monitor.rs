@@ -141,6 +141,11 @@ impl Monitor {
         }))
     }
 
+    /// The server's address, for whoever pushes.
+    pub fn server(&self) -> &ServerUrl {
+        self.client.server()
+    }
+
     /// Reader of a child's cost.
     pub fn observer(&self) -> Option<&RoleObserver> {
         match &self.kind {

@@ -1,5 +1,6 @@
 //! The phases of one trial: set up, warm up, measure, cool down, take down.
 
+use std::path::Path;
 use std::time::Duration;
 
 use super::LocalBackend;
@@ -85,6 +86,8 @@ impl LocalBackend {
             .expect("a plan's trials name its own arms");
         let program = &self.targets[&arm.target.program];
         let system = System::up(&self.workshop, arm, program, &mut stage.system).await?;
+        // Before the driver, which may begin by itself.
+        let before = system.metrics.requests().await?;
         let spec = self.load_spec(
             arm,
             system,
@@ -96,7 +99,21 @@ impl LocalBackend {
             LoadDriver::Builtin => {
                 Driver::builtin(&self.workshop, spec, Loop::Open, &mut system.groups).await?
             }
-            LoadDriver::K6 => unreachable!("k6 is refused before a plan is made"),
+            LoadDriver::K6 => {
+                let k6 = self
+                    .k6
+                    .as_ref()
+                    .and_then(|program| program.command.as_deref());
+                let number = trial.trial.to_string();
+                Driver::k6(
+                    &self.workshop,
+                    Path::new(k6.expect("preflight found k6")),
+                    spec,
+                    self.monitor.as_ref().map(Monitor::server),
+                    &[("trial", &number), ("arm", &trial.arm)],
+                    &mut system.groups,
+                )?
+            }
         };
         let driver = stage.driver.insert(driver);
         let harness = self.harness_observer()?;
@@ -126,7 +143,6 @@ impl LocalBackend {
             taken: Vec::new(),
         };
         let startup = system.startup.as_secs_f64();
-        let before = system.metrics.requests().await?;
         watch.keep(vec![
             sampler.one(
                 Phase::Setup,
