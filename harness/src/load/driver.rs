@@ -10,7 +10,7 @@
 //! high-resolution timers, where the runtime's own timers round to a
 //! millisecond.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::os::fd::{AsRawFd, RawFd};
@@ -76,11 +76,12 @@ pub enum Event {
 /// # Errors
 /// When the parent's words can't be read or the target can't be reached at all.
 pub fn main() -> anyhow::Result<()> {
+    // Not a `LocalSet`: that wakes its thread by a system call whenever a task
+    // in it becomes ready, twice a request.
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()?;
-    let local = tokio::task::LocalSet::new();
-    local.block_on(&runtime, drive())
+        .build_local(Default::default())?;
+    runtime.block_on(drive())
 }
 
 async fn drive() -> anyhow::Result<()> {
@@ -104,8 +105,10 @@ async fn drive() -> anyhow::Result<()> {
     let Some(Command::Start(start_ns)) = next().await? else {
         return Ok(());
     };
+    // A task of its own, as above: waking the outermost future takes a system call.
+    let run = tokio::task::spawn_local(session.run(start_ns, senders));
     let result = tokio::select! {
-        result = session.clone().run(start_ns, senders) => result?,
+        result = run => result??,
         // Reading on notices a harness that dies under load.
         _ = next() => return Ok(()),
     };
@@ -159,6 +162,15 @@ struct Session {
     queue: RefCell<VecDeque<u64>>,
     arrivals: Notify,
     tally: RefCell<Tally>,
+    connections: Vec<Connection>,
+}
+
+/// What is known of one connection from outside its task.
+#[derive(Default)]
+struct Connection {
+    /// When its request was sent, in nanoseconds; 0 while it is free.
+    since: Cell<u64>,
+    overdue: Notify,
 }
 
 /// A histogram of nanoseconds with a resolution of 1 µs or 0.1 %, whichever is coarser, up to ten minutes.
@@ -198,6 +210,9 @@ impl Session {
                 durations: histogram(),
                 send_lag: histogram(),
             }),
+            connections: (0..spec.connections)
+                .map(|_| Connection::default())
+                .collect(),
             spec,
         })
     }
@@ -221,10 +236,12 @@ impl Session {
             close: start_ns + nanos(self.spec.warmup_seconds + self.spec.measure_seconds),
         };
         self.tally.borrow_mut().window = window;
-        let workers: Vec<_> = senders
+        let mut workers: Vec<_> = senders
             .into_iter()
-            .map(|sender| tokio::task::spawn_local(self.clone().work(sender, start_ns)))
+            .enumerate()
+            .map(|(n, sender)| tokio::task::spawn_local(self.clone().work(n, sender, start_ns)))
             .collect();
+        workers.push(tokio::task::spawn_local(self.clone().watch_overdue()));
         match self.kind {
             Loop::Open => self.pace(start_ns, window.close).await?,
             Loop::Closed => crate::clock::sleep_until_ns(window.close).await,
@@ -274,8 +291,33 @@ impl Session {
         }
     }
 
+    /// Ends the wait of requests that take too long. One look in a while at all
+    /// connections, because a timer for each request would cost a system call
+    /// each.
+    async fn watch_overdue(self: Rc<Self>) {
+        let limit_ns = nanos(self.spec.timeout_seconds);
+        let pause = Duration::from_nanos(limit_ns / 20)
+            .clamp(Duration::from_millis(10), Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(pause).await;
+            let now = monotonic_ns();
+            for connection in &self.connections {
+                let since = connection.since.get();
+                if since > 0 && now.saturating_sub(since) > limit_ns {
+                    connection.overdue.notify_waiters();
+                }
+            }
+        }
+    }
+
     /// One connection's life: takes the oldest request, sends it, reads the answer.
-    async fn work(self: Rc<Self>, mut sender: Option<SendRequest<Empty<Bytes>>>, start_ns: u64) {
+    async fn work(
+        self: Rc<Self>,
+        n: usize,
+        mut sender: Option<SendRequest<Empty<Bytes>>>,
+        start_ns: u64,
+    ) {
+        let connection = &self.connections[n];
         if self.kind == Loop::Closed {
             crate::clock::sleep_until_ns(start_ns).await;
         }
@@ -297,20 +339,28 @@ impl Session {
             {
                 let mut tally = self.tally.borrow_mut();
                 tally.in_flight += 1;
+                let now = monotonic_ns();
+                connection.since.set(now);
                 if tally.window.contains(intended) {
-                    let lag = monotonic_ns().saturating_sub(intended);
-                    tally.send_lag.saturating_record(lag);
+                    tally
+                        .send_lag
+                        .saturating_record(now.saturating_sub(intended));
                 }
             }
-            let limit = Duration::from_secs_f64(self.spec.timeout_seconds);
-            let outcome = match tokio::time::timeout(limit, self.request(&mut sender)).await {
-                Ok(outcome) => outcome,
-                Err(_) => {
-                    // The answer may still come; the connection can't be used again.
-                    sender = None;
-                    Err(anyhow::anyhow!("no answer within {limit:?}"))
-                }
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.request(&mut sender) => Some(outcome),
+                () = connection.overdue.notified() => None,
             };
+            connection.since.set(0);
+            let outcome = outcome.unwrap_or_else(|| {
+                // The answer may still come; the connection can't be used again.
+                sender = None;
+                Err(anyhow::anyhow!(
+                    "no answer within {} s",
+                    self.spec.timeout_seconds
+                ))
+            });
             self.record(intended, outcome);
         }
     }
@@ -467,15 +517,11 @@ impl Timer {
             Expiration::OneShot(due),
             TimerSetTimeFlags::TFD_TIMER_ABSTIME,
         )?;
-        loop {
-            let mut ready = self.fd.readable().await?;
-            match self.fd.get_ref().0.wait() {
-                Err(nix::errno::Errno::EAGAIN) => ready.clear_ready(),
-                outcome => {
-                    ready.clear_ready();
-                    return Ok(outcome?);
-                }
-            }
+        // Not read: the runtime asks for edges, and setting the timer again
+        // clears it. A readiness left over from an earlier time shows by the clock.
+        while monotonic_ns() < due_ns {
+            self.fd.readable().await?.clear_ready();
         }
+        Ok(())
     }
 }
