@@ -4,7 +4,21 @@
 //! - [`Report`] and its parts: the model, which is also `report.json`
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
+//! - [`render`]: all of it → the files of a run directory
+//! - [`format`]: numbers → text
 
+pub mod chart;
+pub mod console;
+pub mod csv;
+pub mod format;
+pub mod html;
+pub mod markdown;
+mod output;
+mod table;
+mod tables;
+mod words;
+
+pub use output::{RenderError, render, schema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -103,6 +103,17 @@ pub struct Ledger {
     pub requests: u64,
 }
 
+impl Ledger {
+    /// Whether the parts add up to what the machine says it was busy. A
+    /// remainder below zero means that roles were charged for more than the
+    /// machine worked; a hundredth of that is within the ticks of `/proc/stat`.
+    pub fn closes(&self) -> bool {
+        let parts: f64 = self.rows.iter().map(|row| row.cpu_seconds).sum();
+        let gap = (parts + self.remainder_seconds - self.node_busy_seconds).abs();
+        gap <= 1e-6 * self.node_busy_seconds.max(1.0) && self.remainder_ratio >= -0.01
+    }
+}
+
 /// One role's part of the ledger.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
