@@ -343,6 +343,21 @@ pub fn share(ratio: f64) -> String {
     }
 }
 
+/// How many trials of the run count: `5 of 6 trials count.`
+pub fn counted(report: &Report) -> String {
+    let all = report.trials.len();
+    let valid = report
+        .trials
+        .iter()
+        .filter(|t| t.status == TrialStatus::Valid)
+        .count();
+    format!(
+        "{valid} of {} {}.",
+        trials(all as u32),
+        if valid == 1 { "counts" } else { "count" }
+    )
+}
+
 /// Why a trial does not count; none when it does.
 pub fn not_counted(trial: &TrialRecord) -> Option<String> {
     let (arm, number, block) = (&trial.arm, trial.trial, trial.block);

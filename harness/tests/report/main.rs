@@ -4,4 +4,5 @@ mod charts;
 mod fixtures;
 mod gallery;
 mod markup;
+mod page;
 mod texts;
