@@ -1,5 +1,6 @@
 //! What a run shows to people: texts, charts, the page, and the page in a browser.
 
+mod browser;
 mod charts;
 mod fixtures;
 mod gallery;

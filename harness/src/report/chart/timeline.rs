@@ -144,21 +144,23 @@ fn lanes(scene: &mut Scene, report: &Report, time: &Time, mut y: f64) -> f64 {
                 let number = trial.trial.to_string();
                 let middle = (x0 + x1) / 2.0;
                 let room = x1 - x0 - 3.0;
-                if trial.status != TrialStatus::Valid {
-                    scene.cross(
-                        (middle, y + LANE / 2.0),
-                        (room / 2.0).clamp(1.5, 4.5),
-                        INVALID,
-                    );
-                } else if font::width(&number, 10.5, false) <= room {
-                    scene.text(
-                        (middle, y + LANE - 3.5),
-                        Anchor::Middle,
-                        &number,
-                        10.5,
-                        false,
-                        INK,
-                    );
+                let number_width = font::width(&number, 10.5, false);
+                let valid = trial.status == TrialStatus::Valid;
+                // A cross takes the number's place where there is no room for both.
+                let both = number_width + 14.0 <= room;
+                let shift = if valid { 0.0 } else { 7.0 };
+                if !valid {
+                    let x = if both {
+                        middle - number_width / 2.0
+                    } else {
+                        middle
+                    };
+                    let size = (room / 2.0).clamp(1.5, 4.0);
+                    scene.cross((x, y + LANE / 2.0), size, INVALID);
+                }
+                if both || (valid && number_width <= room) {
+                    let at = (middle + shift, y + LANE - 3.5);
+                    scene.text(at, Anchor::Middle, &number, 10.5, false, INK);
                 }
             }
         }
