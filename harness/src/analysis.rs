@@ -18,8 +18,6 @@ const OFFERED_RATE_MIN: f64 = 0.99;
 const LOAD_CPU_MAX: f64 = 0.8;
 /// Share of the machine's time that the hypervisor may take away.
 const STEAL_MAX: f64 = 0.02;
-/// Share of the machine's busy time that may be left without an owner.
-pub const REMAINDER_MAX: f64 = 0.03;
 
 /// Everything that one trial's samples say.
 pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> TrialAnalysis {
@@ -383,11 +381,11 @@ fn checks(
         add(
             "ledger",
             Warns,
-            ledger.remainder_ratio.abs() <= REMAINDER_MAX,
+            ledger.closes(),
             format!(
                 "{:.1} % of the machine's busy time belongs to no role (within {:.0} %)",
                 ledger.remainder_ratio * 100.0,
-                REMAINDER_MAX * 100.0
+                Ledger::REMAINDER_MAX * 100.0
             ),
         );
     } else {

@@ -2,8 +2,25 @@
 //!
 //! # Layout
 //! - [`Report`] and its parts: the model, which is also `report.json`
+//! - [`mod@build`]: records → `Report`, pure
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
+//! - [`render`]: all of it → the files of a run directory
+//! - [`format`]: numbers → text
+
+pub mod build;
+pub mod chart;
+pub mod console;
+pub mod csv;
+pub mod format;
+pub mod html;
+pub mod markdown;
+mod output;
+mod table;
+mod tables;
+mod words;
+
+pub use output::{RenderError, render, schema};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -13,8 +30,6 @@ use crate::metric::Metric;
 use crate::plan::{LoadDriver, RateSource};
 use crate::sample::Subject;
 use crate::trial::{Ledger, TrialRecord};
-
-pub mod build;
 
 /// Version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -104,6 +104,14 @@ pub struct Ledger {
 }
 
 impl Ledger {
+    /// Share of the machine's busy time that may be left without an owner.
+    pub const REMAINDER_MAX: f64 = 0.03;
+
+    /// Whether the parts add up to what the machine says it was busy.
+    pub fn closes(&self) -> bool {
+        self.remainder_ratio.abs() <= Self::REMAINDER_MAX
+    }
+
     /// CPU seconds of one role, if it took part.
     pub fn of(&self, subject: Subject) -> Option<f64> {
         self.rows

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::exit::Failure;
+use super::exit::{self, Failure};
 use super::{Format, print, print_json};
 use crate::record::{self, Records};
 use crate::report::{self, Report};
@@ -42,7 +42,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let report = report::build::build(&records);
     write(&directory, &report, &records)?;
     match arguments.format {
-        Format::Text => print(&text(&report)),
+        Format::Text => print(&report::console::render(&report)),
         Format::Json => print_json(&report),
     }
 }
@@ -51,12 +51,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When one can't be written.
-pub fn write(directory: &Path, report: &Report, _records: &Records) -> Result<(), Failure> {
-    record::write_json(&directory.join("report.json"), report)?;
-    Ok(())
-}
-
-/// The table for the terminal.
-pub fn text(report: &Report) -> String {
-    format!("{:#?}\n", report.scenarios)
+pub fn write(directory: &Path, report: &Report, records: &Records) -> Result<(), Failure> {
+    report::render(report, &records.samples, directory)
+        .map_err(|error| Failure::new(exit::MISSING, error))
 }

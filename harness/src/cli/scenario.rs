@@ -234,7 +234,7 @@ fn conclude(recorder: &Recorder, interrupted: bool) -> Result<(), Failure> {
     let records = Records::read(directory)?;
     let report = report::build::build(&records);
     super::report::write(directory, &report, &records)?;
-    super::print(&super::report::text(&report))?;
+    super::print(&report::console::render(&report))?;
     eprintln!("report: {}", directory.join("report.html").display());
     if interrupted {
         return Err(Failure::message(

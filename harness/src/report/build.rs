@@ -211,12 +211,12 @@ fn notes(records: &Records) -> Vec<String> {
         .trials
         .iter()
         .filter_map(|trial| trial.analysis.ledger.as_ref())
-        .filter(|ledger| ledger.remainder_ratio.abs() > crate::analysis::REMAINDER_MAX)
+        .filter(|ledger| !ledger.closes())
         .count();
     if open > 0 {
         notes.push(format!(
             "In {open} of {done} trials more than {:.0} % of the machine's busy time belongs to no role: interrupts that came while a CPU slept, kernel threads and other processes. Close other programs, or read the remainder beside the figures.",
-            crate::analysis::REMAINDER_MAX * 100.0
+            Ledger::REMAINDER_MAX * 100.0
         ));
     }
     if records.fingerprint.machine.virtualised {

@@ -1,0 +1,83 @@
+//! `Report` and samples → charts, each as SVG and as PNG from the same drawing.
+//!
+//! # Layout
+//! - `cost`, `memory`, `latency`, `timeline`: `Report` → [`Scene`]
+//! - `figures`, `rows`, `series`, `axis`, `palette`, `font`: what the four share
+//! - `scene`, `paint`: shapes, and their way to SVG and PNG
+
+mod axis;
+mod cost;
+mod figures;
+mod font;
+mod latency;
+mod memory;
+mod paint;
+mod palette;
+mod rows;
+mod scene;
+mod series;
+mod timeline;
+
+use std::path::Path;
+
+use super::Report;
+use crate::sample::Sample;
+pub use font::width as text_width;
+pub use paint::{ChartError, png, svg};
+pub use scene::{Scene, Shape};
+
+/// Width of a chart that stands on a page, in pixels.
+pub const WIDE: f64 = 860.0;
+/// Width of the same chart on a phone.
+pub const NARROW: f64 = 340.0;
+
+/// One of the charts of a run.
+#[derive(Clone, Copy, Debug)]
+pub struct Chart {
+    /// Name of its files, without the ending.
+    pub file: &'static str,
+    /// What it shows.
+    pub title: &'static str,
+    draw: fn(&Report, &[Sample], f64) -> Scene,
+}
+
+/// The charts, in the order in which reports show them.
+pub const CHARTS: [Chart; 4] = [
+    Chart {
+        file: "cost",
+        title: "CPU time per request",
+        draw: |report, _, width| cost::draw(report, width),
+    },
+    Chart {
+        file: "memory",
+        title: "Memory",
+        draw: |report, _, width| memory::draw(report, width),
+    },
+    Chart {
+        file: "latency",
+        title: "Latency percentiles",
+        draw: |report, _, width| latency::draw(report, width),
+    },
+    Chart {
+        file: "timeline",
+        title: "Timeline of the run",
+        draw: timeline::draw,
+    },
+];
+
+impl Chart {
+    /// The drawing, as wide as asked and as high as it needs.
+    pub fn scene(&self, report: &Report, samples: &[Sample], width: f64) -> Scene {
+        (self.draw)(report, samples, width)
+    }
+
+    /// The text of the SVG file.
+    pub fn svg(&self, report: &Report, samples: &[Sample]) -> Result<String, ChartError> {
+        svg(&self.scene(report, samples, WIDE), self.file)
+    }
+
+    /// Writes the PNG file, whose name must end in `.png`.
+    pub fn png(&self, report: &Report, samples: &[Sample], path: &Path) -> Result<(), ChartError> {
+        png(&self.scene(report, samples, WIDE), path)
+    }
+}

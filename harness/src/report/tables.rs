@@ -1,0 +1,278 @@
+//! The tables of a report, as text: what console, Markdown and HTML all show.
+
+use super::format;
+use super::table::{
+    Align::{Left, Right},
+    Table,
+};
+use super::words;
+use super::{Report, ScenarioReport, ScenarioStatus, Statistic};
+use crate::metric::{Metric, Unit};
+use crate::sample::Subject;
+use crate::trial::Ledger;
+
+/// The order in which whose figures are listed.
+pub const SUBJECTS: [Subject; 7] = [
+    Subject::Target,
+    Subject::Agent,
+    Subject::Total,
+    Subject::Load,
+    Subject::Harness,
+    Subject::VictoriaMetrics,
+    Subject::Node,
+];
+
+/// Every statistic of a scenario.
+pub fn figures(scenario: &ScenarioReport) -> Table {
+    let mut table = Table::new([
+        ("figure", Left),
+        ("of", Left),
+        ("estimate", Right),
+        ("interval", Right),
+        ("spread", Right),
+    ]);
+    for statistic in sorted(&scenario.statistics) {
+        let estimate = words::estimate(statistic);
+        table.row([
+            words::metric(statistic.metric, statistic.quantile),
+            words::subject(statistic.subject).to_owned(),
+            estimate.point,
+            estimate.interval.unwrap_or_default(),
+            statistic
+                .coefficient_of_variation
+                .map_or(String::new(), words::share),
+        ]);
+    }
+    table.without_empty_columns()
+}
+
+fn sorted(statistics: &[Statistic]) -> Vec<&Statistic> {
+    let rank = |subject| SUBJECTS.iter().position(|s| *s == subject);
+    let mut sorted: Vec<&Statistic> = statistics.iter().collect();
+    sorted.sort_by(|a, b| {
+        a.metric
+            .cmp(&b.metric)
+            .then(rank(a.subject).cmp(&rank(b.subject)))
+            .then(
+                a.quantile
+                    .unwrap_or(0.0)
+                    .total_cmp(&b.quantile.unwrap_or(0.0)),
+            )
+    });
+    sorted
+}
+
+/// One row per scenario; none with a single one.
+pub fn overview(report: &Report) -> Option<Table> {
+    if report.scenarios.len() < 2 {
+        return None;
+    }
+    let mut table = Table::new([
+        ("scenario", Left),
+        ("trials", Left),
+        ("target CPU", Right),
+        ("agent CPU", Right),
+        ("total CPU", Right),
+        ("target memory", Right),
+        ("p99", Right),
+    ]);
+    for scenario in &report.scenarios {
+        let point = |metric, subject| {
+            words::statistic(scenario, metric, subject)
+                .map_or(String::new(), |s| words::estimate(s).point)
+        };
+        let p99 = scenario
+            .statistics
+            .iter()
+            .find(|s| s.metric == Metric::RequestDurationSeconds && s.quantile == Some(0.99));
+        table.row([
+            scenario.name.clone(),
+            trials(scenario),
+            point(Metric::CpuSecondsPerRequest, Subject::Target),
+            point(Metric::CpuSecondsPerRequest, Subject::Agent),
+            point(Metric::CpuSecondsPerRequest, Subject::Total),
+            point(Metric::MemoryWorkingSetBytes, Subject::Target),
+            p99.map_or(String::new(), |s| words::estimate(s).point),
+        ]);
+    }
+    Some(table.without_empty_columns())
+}
+
+/// How many trials count, and the status where it is not ok.
+fn trials(scenario: &ScenarioReport) -> String {
+    let counted = format!("{}/{}", scenario.trials, scenario.planned_trials);
+    match scenario.status {
+        ScenarioStatus::Ok => counted,
+        status if scenario.planned_trials == 0 => words::status(status).to_owned(),
+        status => format!("{counted}, {}", words::status(status)),
+    }
+}
+
+/// Each scenario against its baseline; none when nothing was compared.
+pub fn comparisons(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("scenario", Left),
+        ("figure", Left),
+        ("of", Left),
+        ("change", Right),
+        ("interval", Right),
+        ("p", Right),
+        ("verdict", Left),
+    ]);
+    for comparison in &report.comparisons {
+        let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
+        table.row([
+            comparison.scenario.clone(),
+            words::metric(comparison.metric, None),
+            words::subject(comparison.subject).to_owned(),
+            change.point,
+            change.interval.unwrap_or_default(),
+            comparison.p_value.map_or(String::new(), format::p_value),
+            words::verdict(comparison.verdict).to_owned(),
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
+/// Where the machine's CPU time went.
+pub fn ledger(ledger: &Ledger) -> Table {
+    let mut table = Table::new([
+        ("CPU time of", Left),
+        ("seconds", Right),
+        ("share", Right),
+        ("per request", Right),
+    ]);
+    let mut add = |name: &str, seconds: f64| {
+        let share = if ledger.node_busy_seconds > 0.0 {
+            words::share(seconds / ledger.node_busy_seconds)
+        } else {
+            String::new()
+        };
+        let per_request = match ledger.requests {
+            0 => String::new(),
+            requests => format::quantity(Unit::Seconds, seconds / requests as f64),
+        };
+        table.row([
+            name.to_owned(),
+            format::number(seconds, 3),
+            share,
+            per_request,
+        ]);
+    };
+    for row in &ledger.rows {
+        add(words::subject(row.subject), row.cpu_seconds);
+    }
+    add("remainder", ledger.remainder_seconds);
+    add("node, busy", ledger.node_busy_seconds);
+    table
+}
+
+/// The same figures by another way; none when nothing was cross-checked.
+pub fn cross_checks(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("trial", Right),
+        ("scenario", Left),
+        ("figure", Left),
+        ("of", Left),
+        ("harness", Right),
+        ("VictoriaMetrics", Right),
+        ("difference", Right),
+    ]);
+    for check in &report.cross_checks {
+        let ratio = check.victoria_metrics / check.direct - 1.0;
+        table.row([
+            check.trial.to_string(),
+            check.scenario.clone(),
+            words::metric(check.metric, None),
+            words::subject(check.subject).to_owned(),
+            format::value(check.metric, check.direct),
+            format::value(check.metric, check.victoria_metrics),
+            format::change(ratio, None, None).point,
+        ]);
+    }
+    (!table.rows.is_empty()).then_some(table)
+}
+
+/// What was set: load, phases, trials, seed.
+pub fn parameters(report: &Report) -> Table {
+    let mut table = Table::new([("parameter", Left), ("value", Left)]);
+    let mut add = |name: &str, value: String| table.row([name.to_owned(), value]);
+    let rate = report.request_rate;
+    let decimals = if rate < 10.0 { 1 } else { 0 };
+    add(
+        "offered rate",
+        format!(
+            "{} requests per second, {}",
+            format::number(rate, decimals),
+            words::rate_source(report)
+        ),
+    );
+    add("load driver", words::driver(report.load.driver).to_owned());
+    add("warm-up", format::duration(report.warmup_seconds));
+    add("measured window", format::duration(report.measure_seconds));
+    add("trials", report.trials.len().to_string());
+    add("confidence", words::confidence(report));
+    add("seed", report.seed.to_string());
+    add("started", report.started.clone());
+    table
+}
+
+/// Where it was measured, and how.
+pub fn machine(report: &Report) -> Table {
+    let fingerprint = &report.fingerprint;
+    let machine = &fingerprint.machine;
+    let mut table = Table::new([("machine", Left), ("value", Left)]);
+    let mut add = |name: &str, value: String| table.row([name.to_owned(), value]);
+    let virtualised = if machine.virtualised { ", virtual" } else { "" };
+    add(
+        "CPU",
+        format!("{} × {}{virtualised}", machine.cpus, machine.cpu_model),
+    );
+    add(
+        "memory",
+        format::quantity(Unit::Bytes, machine.memory_bytes as f64),
+    );
+    add("kernel", machine.kernel.clone());
+    add("system", machine.os.clone());
+    if let Some(governor) = &machine.governor {
+        add("frequency governor", governor.clone());
+    }
+    add("CPU accounting", fingerprint.accounting.cpu.clone());
+    add("memory accounting", fingerprint.accounting.memory.clone());
+    for (role, cpus) in &fingerprint.cpu_sets {
+        let cpus: Vec<String> = cpus.iter().map(usize::to_string).collect();
+        add(
+            &format!("CPUs of {}", role.replace('_', " ")),
+            cpus.join(", "),
+        );
+    }
+    table
+}
+
+/// The programs and scenario files that took part, each with its hash.
+pub fn programs(report: &Report) -> Table {
+    let mut table = Table::new([
+        ("program", Left),
+        ("version", Left),
+        ("SHA-256", Left),
+        ("command", Left),
+    ]);
+    let fingerprint = &report.fingerprint;
+    for program in std::iter::once(&fingerprint.harness).chain(&fingerprint.programs) {
+        table.row([
+            program.name.clone(),
+            program.version.clone(),
+            program.sha256.clone().unwrap_or_default(),
+            program.command.clone().unwrap_or_default(),
+        ]);
+    }
+    for (scenario, sha256) in &fingerprint.scenario_files {
+        table.row([
+            format!("scenario {scenario}"),
+            String::new(),
+            sha256.clone(),
+            String::new(),
+        ]);
+    }
+    table.without_empty_columns()
+}
