@@ -110,6 +110,9 @@ fn ledger(view: &View<'_>, requests: f64, window: f64) -> Option<Ledger> {
         steal_seconds: steal * window,
         rows,
         remainder_seconds: remainder,
+        other_tasks_seconds: view
+            .rate(Subject::Node, Reading::NodeCpuTasksSecondsTotal)
+            .map(|rate| rate * window - accounted),
         remainder_ratio: if busy > 0.0 { remainder / busy } else { 0.0 },
         requests: requests as u64,
     })
@@ -383,9 +386,10 @@ fn checks(
             Warns,
             ledger.closes(),
             format!(
-                "{:.1} % of the machine's busy time belongs to no role (within {:.0} %)",
+                "{:.1} % of the machine's busy time belongs to no role (within {:.0} %){}",
                 ledger.remainder_ratio * 100.0,
-                Ledger::REMAINDER_MAX * 100.0
+                Ledger::REMAINDER_MAX * 100.0,
+                ledger.missing()
             ),
         );
     } else {

@@ -1,12 +1,12 @@
 //! The commands.
 //!
 //! # Layout
-//! - [`scenario`]: measures
-//! - [`report`], [`verify`]: work from a run's records alone
-//! - [`list`], [`doctor`]: what there is, what this machine offers
-//! - [`clean`], [`schema`]: removing leftovers, JSON Schemas
-//! - [`progress`]: what is seen while a run goes on
-//! - [`exit`]: exit codes
+//! - [`mod@scenario`] measures
+//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
+//! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
+//! - [`progress`] is what is seen while a run goes on
+//! - [`exit`] holds the exit codes
 
 use std::io::Write;
 use std::process::ExitCode;

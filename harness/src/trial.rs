@@ -95,8 +95,13 @@ pub struct Ledger {
     pub steal_seconds: f64,
     /// CPU seconds of each role.
     pub rows: Vec<LedgerRow>,
-    /// What no role accounts for: kernel threads, other processes, interrupts.
+    /// What no role accounts for.
     pub remainder_seconds: f64,
+    /// The part of the remainder that other processes and kernel threads used,
+    /// where the kernel counts all tasks. The rest belongs to no task:
+    /// interrupts that found a CPU idle, and waking up from idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_tasks_seconds: Option<f64>,
     /// Remainder ÷ node busy time.
     pub remainder_ratio: f64,
     /// Answers in the window, the divisor of everything per request.
@@ -110,6 +115,21 @@ impl Ledger {
     /// Whether the parts add up to what the machine says it was busy.
     pub fn closes(&self) -> bool {
         self.remainder_ratio.abs() <= Self::REMAINDER_MAX
+    }
+
+    /// What the remainder is made of, as far as the kernel tells; empty where it doesn't.
+    pub fn missing(&self) -> String {
+        match self.other_tasks_seconds {
+            Some(others) if self.node_busy_seconds > 0.0 => {
+                let percent = |seconds: f64| seconds / self.node_busy_seconds * 100.0;
+                format!(
+                    ": {:.1} % is other processes and kernel threads, {:.1} % no task at all (waking from idle, interrupts that found a CPU idle)",
+                    percent(others),
+                    percent(self.remainder_seconds - others)
+                )
+            }
+            _ => String::new(),
+        }
     }
 
     /// CPU seconds of one role, if it took part.

@@ -6,7 +6,7 @@
 //! # Layout
 //! - [`child`]: the program, its command line, what it scrapes
 //! - [`client`]: a server's address, queries, pushed samples
-//! - [`cross_check`]: CPU seconds per request from what a server holds
+//! - [`mod@cross_check`]: CPU seconds per request from what a server holds
 //!
 //! # A child or a server of one's own
 //! A child scrapes the target and the harness's [`exporter`](crate::exporter)

@@ -168,6 +168,10 @@ fn ledger(valid: &[&TrialRecord]) -> Option<Ledger> {
             })
             .collect(),
         remainder_seconds: remainder,
+        other_tasks_seconds: ledgers
+            .iter()
+            .map(|ledger| ledger.other_tasks_seconds)
+            .sum(),
         remainder_ratio: if busy > 0.0 { remainder / busy } else { 0.0 },
         requests: ledgers.iter().map(|ledger| ledger.requests).sum(),
     })
@@ -215,7 +219,7 @@ fn notes(records: &Records) -> Vec<String> {
         .count();
     if open > 0 {
         notes.push(format!(
-            "In {open} of {done} trials more than {:.0} % of the machine's busy time belongs to no role: interrupts that came while a CPU slept, kernel threads and other processes. Close other programs, or read the remainder beside the figures.",
+            "In {open} of {done} trials more than {:.0} % of the machine's busy time belongs to no role; the ledger says what it is. Other processes can be closed; waking from idle is part of serving requests at this rate, and weighs less at a higher one.",
             Ledger::REMAINDER_MAX * 100.0
         ));
     }

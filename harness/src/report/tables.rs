@@ -162,7 +162,13 @@ pub fn ledger(ledger: &Ledger) -> Table {
     for row in &ledger.rows {
         add(words::subject(row.subject), row.cpu_seconds);
     }
-    add("remainder", ledger.remainder_seconds);
+    match ledger.other_tasks_seconds {
+        Some(others) => {
+            add("other tasks", others);
+            add("no task", ledger.remainder_seconds - others);
+        }
+        None => add("remainder", ledger.remainder_seconds),
+    }
     add("node, busy", ledger.node_busy_seconds);
     table
 }

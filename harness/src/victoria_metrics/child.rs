@@ -20,7 +20,7 @@ const ELSEWHERE: [&str; 1] = ["/usr/bin/victoria-metrics"];
 
 const ADVICE: &str = "install it (Debian, Ubuntu: `apt-get install victoria-metrics`) or name a server with --victoria-metrics URL";
 
-/// Finds the program: `explicit`, else [`NAMES`] in `PATH`, else `/usr/bin/victoria-metrics`.
+/// Finds the program: `explicit`, else its names in `PATH`, else `/usr/bin/victoria-metrics`.
 ///
 /// # Errors
 /// [`ProgramError`] with what to install.
