@@ -14,7 +14,6 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   packages=()
   command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
   have_chromium || packages+=(chromium)
-  command -v wrk >/dev/null || packages+=(wrk)
   command -v python3 >/dev/null || packages+=(python3)
   python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
   command -v cc >/dev/null || packages+=(gcc libc6-dev)

@@ -114,6 +114,14 @@ pub struct ScenarioReport {
     pub telemetry_yield_ratio: Option<f64>,
 }
 
+impl ScenarioReport {
+    /// Whether an agent was measured; without one, the total is the target once more.
+    pub fn has_agent(&self) -> bool {
+        let mut subjects = self.statistics.iter().map(|statistic| statistic.subject);
+        subjects.any(|subject| subject == Subject::Agent)
+    }
+}
+
 /// Whether an arm's figures can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]

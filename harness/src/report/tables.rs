@@ -32,6 +32,9 @@ pub fn figures(scenario: &ScenarioReport) -> Table {
         ("spread", Right),
     ]);
     for statistic in sorted(&scenario.statistics) {
+        if statistic.subject == Subject::Total && !scenario.has_agent() {
+            continue;
+        }
         let estimate = words::estimate(statistic);
         table.row([
             words::metric(statistic.metric, statistic.quantile),

@@ -42,7 +42,9 @@ impl Axis {
     /// An axis between the values alone: even, or logarithmic when they span more than a tenfold.
     pub fn spread(unit: Unit, values: impl IntoIterator<Item = f64>, pixels: (f64, f64)) -> Axis {
         let values: Vec<f64> = values.into_iter().collect();
-        let (low, high) = range(values.iter().copied(), |v| v.is_finite() && v > 0.0);
+        // Beyond these, factors between values are no numbers any more; nothing real is.
+        let real = |v: f64| (1e-150..1e150).contains(&v);
+        let (low, high) = range(values.iter().copied(), real);
         if !(low > 0.0 && high / low > 10.0) {
             return Axis::linear(unit, values, pixels);
         }
