@@ -254,19 +254,19 @@ impl Backend for LocalBackend {
         arms: &[Scenario],
         load: LoadRequest,
     ) -> Result<LoadPlan, TrialError> {
-        for arm in arms {
-            if !self.targets.contains_key(&arm.target.program) {
-                let path = workspace::target(&arm.target.program)?;
-                let program = system::identify(&arm.target.program, &path)?;
-                self.targets.insert(arm.target.program.clone(), program);
-            }
-        }
         if load.driver == LoadDriver::K6 {
             self.k6 = Some(k6_program()?);
             self.limitations.push(
                 "k6 counts a request's duration from the moment it was sent, not from when it was due; waits of late requests are not in it."
                     .into(),
             );
+        }
+        for arm in arms {
+            if !self.targets.contains_key(&arm.target.program) {
+                let path = workspace::target(&arm.target.program)?;
+                let program = system::identify(&arm.target.program, &path)?;
+                self.targets.insert(arm.target.program.clone(), program);
+            }
         }
         if self.workshop.port.is_none() {
             self.workshop.port = Some(free_port()?);

@@ -7,3 +7,4 @@ mod records;
 mod scenario;
 mod schema;
 mod support;
+mod tools;

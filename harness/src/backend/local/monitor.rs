@@ -26,6 +26,8 @@ use crate::victoria_metrics::{Client, Selectors, ServerUrl, child, cross_check};
 
 /// How long a child may take to answer; it needs a few tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
+/// How long a server that is given may take to answer.
+const SERVER_LIMIT: Duration = Duration::from_secs(3);
 /// How long a query waits for the last rows to become visible.
 const PATIENCE: Duration = Duration::from_secs(3);
 /// How long a child may take to write its data down.
@@ -127,7 +129,7 @@ impl Monitor {
             Found::Nothing(_) => return Ok(None),
             Found::Server(url) => {
                 let client = client(url.clone())?;
-                client.wait_ready(READY_LIMIT).await.map_err(missing)?;
+                client.wait_ready(SERVER_LIMIT).await.map_err(missing)?;
                 (client, Kind::Server)
             }
             Found::Program(path, _) => start_child(path, workshop, directory).await?,
