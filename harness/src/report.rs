@@ -5,7 +5,7 @@
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
 //! - [`render`]: all of it → the files of a run directory
-//! - [`format`]: numbers → text
+//! - [`mod@format`]: numbers → text
 
 pub mod chart;
 pub mod console;

@@ -421,15 +421,17 @@ pub fn command(report: &Report) -> String {
     if let Some(blocks) = planned.max(blocks).filter(|blocks| *blocks > 0) {
         command += &format!(" --blocks {blocks}");
     }
-    command
-        + &format!(
-            " --rate {} --warmup {}s --measure {}s --seed {} --load {}",
-            report.request_rate,
-            report.warmup_seconds,
-            report.measure_seconds,
-            report.seed,
-            driver(report.load.driver)
-        )
+    for (option, value, unit) in [
+        ("rate", report.request_rate, ""),
+        ("warmup", report.warmup_seconds, "s"),
+        ("measure", report.measure_seconds, "s"),
+    ] {
+        if value.is_finite() {
+            command += &format!(" --{option} {value}{unit}");
+        }
+    }
+    let driver = driver(report.load.driver);
+    command + &format!(" --seed {} --load {driver}", report.seed)
 }
 
 /// A word that a POSIX shell reads back as it is.
