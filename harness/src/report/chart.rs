@@ -10,12 +10,14 @@ mod cost;
 mod figures;
 mod font;
 mod latency;
+mod legend;
 mod memory;
 mod paint;
 mod palette;
 mod rows;
 mod scene;
 mod series;
+mod stroke;
 mod timeline;
 
 use std::path::Path;

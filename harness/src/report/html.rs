@@ -145,7 +145,7 @@ fn notes(report: &Report) -> Markup {
     html! {
         section #notes {
             h2 { "Notes" }
-            @if report.notes.is_empty() { p { "This run did without nothing." } }
+            @if report.notes.is_empty() { p { "None." } }
             @else { ul { @for note in &report.notes { li { (note) } } } }
         }
     }

@@ -2,6 +2,8 @@
 
 mod browser;
 mod charts;
+mod degenerate;
+mod files;
 mod fixtures;
 mod gallery;
 mod markup;

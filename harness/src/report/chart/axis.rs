@@ -5,6 +5,9 @@ use super::scene::TEXT;
 use crate::metric::Unit;
 use crate::report::format::{self, Scale};
 
+/// Beyond this, sums and factors of values are no numbers any more. Nothing real comes near.
+const HUGE: f64 = 1e150;
+
 /// From values to pixels, along one direction.
 #[derive(Clone, Debug)]
 pub struct Axis {
@@ -19,17 +22,12 @@ pub struct Axis {
 impl Axis {
     /// An even axis from 0 (or the lowest value below it) to a bit above the highest value.
     pub fn linear(unit: Unit, values: impl IntoIterator<Item = f64>, pixels: (f64, f64)) -> Axis {
-        let (low, high) = range(values, |v| v.is_finite());
+        let (low, high) = range(values, |v| v.abs() < HUGE);
         let low = low.min(0.0);
         let high = if high > low {
             high + (high - low) * 0.04
         } else {
             low + 1.0
-        };
-        let (low, high) = if (high - low).is_finite() {
-            (low, high)
-        } else {
-            (low / 4.0, high / 4.0)
         };
         Axis {
             start: (low, pixels.0),
@@ -42,8 +40,7 @@ impl Axis {
     /// An axis between the values alone: even, or logarithmic when they span more than a tenfold.
     pub fn spread(unit: Unit, values: impl IntoIterator<Item = f64>, pixels: (f64, f64)) -> Axis {
         let values: Vec<f64> = values.into_iter().collect();
-        // Beyond these, factors between values are no numbers any more; nothing real is.
-        let real = |v: f64| (1e-150..1e150).contains(&v);
+        let real = |v: f64| (1.0 / HUGE..HUGE).contains(&v);
         let (low, high) = range(values.iter().copied(), real);
         if !(low > 0.0 && high / low > 10.0) {
             return Axis::linear(unit, values, pixels);

@@ -4,6 +4,7 @@
 
 use super::axis::Axis;
 use super::font;
+use super::legend::legend;
 use super::palette::{AXIS, GRID, INK, INVALID, Look, MUTED, PAPER};
 use super::scene::{Anchor, MARGIN, Mark, Scene, TEXT};
 use crate::metric::Unit;
@@ -67,7 +68,7 @@ const GAP: f64 = 8.0;
 /// Height of a row: trials above, the interval below.
 const ROW: f64 = 36.0;
 /// Height of a line of text.
-const LINE: f64 = 17.0;
+pub const LINE: f64 = 17.0;
 
 /// Draws the rows, as wide as asked and as high as they need.
 pub fn draw(rows: &Rows, width: f64) -> Scene {
@@ -242,54 +243,6 @@ fn row(scene: &mut Scene, rows: &Rows, row: &Row, axis: &Axis, y: f64) {
         } else {
             scene.cross(at, 2.8, INVALID);
         }
-    }
-}
-
-/// Says what the marks mean, as far as they occur.
-fn legend(scene: &mut Scene, rows: &Rows, y: f64) -> f64 {
-    let all = || rows.groups.iter().flat_map(|group| &group.rows);
-    let trials = || all().flat_map(|row| &row.trials);
-    let (counted, invalid) = (trials().any(|t| t.1), trials().any(|t| !t.1));
-    let mut at = (MARGIN, y + 8.0);
-    let mut item = |scene: &mut Scene, text: &str, draw: &dyn Fn(&mut Scene, (f64, f64))| {
-        let width = 20.0 + font::width(text, TEXT, false);
-        if at.0 > MARGIN && at.0 + width > scene.width - MARGIN {
-            at = (MARGIN, at.1 + LINE);
-        }
-        draw(scene, (at.0 + 7.0, at.1));
-        scene.text(
-            (at.0 + 20.0, at.1 + 4.0),
-            Anchor::Start,
-            text,
-            TEXT,
-            false,
-            MUTED,
-        );
-        at.0 += width + 16.0;
-    };
-    if counted {
-        item(scene, "a trial", &|scene, at| {
-            scene.mark(Mark::Disc, at, 2.4, MUTED)
-        });
-    }
-    if invalid {
-        item(scene, "a trial that does not count", &|scene, at| {
-            scene.cross(at, 2.8, INVALID)
-        });
-    }
-    if all().any(|row| row.interval.is_some()) {
-        item(scene, "mean and interval", &|scene, (x, y)| {
-            scene.line(vec![(x - 7.0, y), (x + 7.0, y)], 1.6, INK);
-            for x in [x - 7.0, x + 7.0] {
-                scene.line(vec![(x, y - 4.0), (x, y + 4.0)], 1.6, INK);
-            }
-            scene.mark(Mark::Disc, (x, y), 3.0, INK);
-        });
-    }
-    if at == (MARGIN, y + 8.0) {
-        y
-    } else {
-        at.1 + 18.0
     }
 }
 

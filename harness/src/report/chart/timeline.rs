@@ -5,6 +5,7 @@ use super::font;
 use super::palette::{AXIS, GRID, INK, INVALID, MUTED, WINDOW, look};
 use super::scene::{Anchor, MARGIN, Point, Scene, TEXT};
 use super::series::{self, Pieces};
+use super::stroke::stroke;
 use crate::metric::Unit;
 use crate::report::{Report, format, words};
 use crate::sample::{Phase, Sample, Subject};
@@ -261,46 +262,6 @@ fn strip(scene: &mut Scene, report: &Report, time: &Time, strip: Strip, y: f64) 
     }
     scene.line(vec![(left, bottom), (right, bottom)], 1.0, AXIS);
     bottom
-}
-
-/// A line in a role's colour and dashes.
-fn stroke(scene: &mut Scene, points: &[Point], subject: Subject) {
-    let look = look(subject);
-    let width = if matches!(subject, Subject::Target | Subject::Agent) {
-        1.8
-    } else {
-        1.3
-    };
-    let Some((dash, gap)) = look.dash else {
-        return scene.line(points.to_vec(), width, look.color);
-    };
-    let (mut drawing, mut left) = (true, dash);
-    let mut piece: Vec<Point> = points.first().copied().into_iter().collect();
-    for pair in points.windows(2) {
-        let (mut from, to) = (pair[0], pair[1]);
-        loop {
-            let length = (to.0 - from.0).hypot(to.1 - from.1);
-            if length <= left {
-                left -= length;
-                piece.push(to);
-                break;
-            }
-            let share = left / length;
-            from = (
-                from.0 + (to.0 - from.0) * share,
-                from.1 + (to.1 - from.1) * share,
-            );
-            piece.push(from);
-            if drawing {
-                scene.line(std::mem::take(&mut piece), width, look.color);
-            }
-            piece = vec![from];
-            (drawing, left) = if drawing { (false, gap) } else { (true, dash) };
-        }
-    }
-    if drawing {
-        scene.line(piece, width, look.color);
-    }
 }
 
 fn time_axis(mut scene: Scene, time: &Time, y: f64) -> Scene {
