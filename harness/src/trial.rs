@@ -119,15 +119,14 @@ impl Ledger {
 
     /// What the remainder is made of, as far as the kernel tells; empty where it doesn't.
     pub fn missing(&self) -> String {
-        match self.other_tasks_seconds {
-            Some(others) if self.node_busy_seconds > 0.0 => {
-                let percent = |seconds: f64| seconds / self.node_busy_seconds * 100.0;
-                format!(
-                    ": {:.1} % is other processes and kernel threads, {:.1} % no task at all (waking from idle, interrupts that found a CPU idle)",
-                    percent(others),
-                    percent(self.remainder_seconds - others)
-                )
-            }
+        let share = |seconds: f64| seconds / self.node_busy_seconds * 100.0;
+        let parts = self
+            .other_tasks_seconds
+            .map(|others| (share(others), share(self.remainder_seconds - others)));
+        match parts {
+            Some((others, nobody)) if others.is_finite() && nobody.is_finite() => format!(
+                ": {others:.1} % is other processes and kernel threads, {nobody:.1} % no task at all (waking from idle, interrupts that found a CPU idle)"
+            ),
             _ => String::new(),
         }
     }
