@@ -7,15 +7,43 @@
 //!
 //! - [`scenario`]: scenario files
 //! - [`plan`]: scenarios → every trial of a run, before the first one starts
+//! - [`run`]: plan → records, by way of a [`backend`]
+//! - [`backend`]: brings a trial's system up, measures it, takes it down
+//! - [`load`]: what is sent to the target, and what came of it
+//! - [`observer`]: what the kernel says of roles and machine
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
-//! - [`fingerprint`]: where and with what
+//! - [`record`]: the run directory, written as things happen, read back for everything else
+//! - [`analysis`], [`stats`]: samples → figures, pure
+//! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`fingerprint`], [`workspace`]: where and with what
+//! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
+//! - [`clock`]: one clock for every process of a run
+//! - [`error`]: errors in words
+//! - [`cli`]: the commands
 
+pub mod analysis;
+pub mod backend;
+pub mod clean;
+pub mod cli;
+pub mod clock;
+pub mod error;
+pub mod exporter;
 pub mod fingerprint;
 pub mod load;
 pub mod metric;
+pub mod observer;
+pub mod owner;
 pub mod plan;
+pub mod program;
+pub mod record;
 pub mod report;
+pub mod run;
 pub mod sample;
 pub mod scenario;
+pub mod stats;
+#[cfg(test)]
+mod test_support;
 pub mod trial;
+pub mod victoria_metrics;
+pub mod workspace;

@@ -1,6 +1,30 @@
 //! Load: what is sent to the target, and what came of it.
+//!
+//! # Layout
+//! - [`LoadSpec`], [`LoadResult`]: what every driver takes and gives
+//! - [`builtin`]: starts and talks with the built-in driver
+//! - [`driver`]: that driver, an open loop in a process of its own
+//! - [`k6`]: k6 in its place
+
+pub mod builtin;
+pub mod driver;
+pub mod k6;
+
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use self::builtin::Builtin;
+use self::driver::Loop;
+use self::k6::child::K6;
+use crate::backend::TrialError;
+use crate::backend::local::cgroup::Group;
+use crate::backend::local::process::{Process, Spawn};
+use crate::backend::local::sampler::RoleObserver;
+use crate::backend::local::system::Workshop;
+use crate::clock::monotonic_ns;
+use crate::sample::{Phase, Subject};
+use crate::victoria_metrics::ServerUrl;
 
 /// One trial's load, the same for every driver.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -30,6 +54,8 @@ pub struct LoadResult {
     pub offered: u64,
     /// Complete 2xx answers received in the window.
     pub completed: u64,
+    /// Complete 2xx answers of the whole trial, warm-up and late ones included.
+    pub answered_total: u64,
     /// Requests of the window that failed.
     pub failed: u64,
     /// Requests of the window that were never sent.
@@ -44,4 +70,144 @@ pub struct LoadResult {
     pub quantiles: Vec<(f64, f64)>,
     /// The first few failures, in words.
     pub failures: Vec<String>,
+}
+
+/// When the load's window opens and closes, in nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug)]
+pub struct Window {
+    /// Its first moment.
+    pub open_ns: u64,
+    /// The first moment after it.
+    pub close_ns: u64,
+}
+
+/// Time between the order to begin and the first request, so that the order arrives before it.
+const LEAD_NS: u64 = 20_000_000;
+
+/// A load driver that is ready or runs.
+#[derive(Debug)]
+pub enum Driver {
+    /// The built-in one.
+    Builtin(Builtin, LoadSpec),
+    /// k6.
+    K6(K6),
+}
+
+impl Driver {
+    /// Starts the built-in driver in its own group and has it connect; also
+    /// gives a reader of the driver's own cost.
+    ///
+    /// # Errors
+    /// When it can't be started or can't reach the target.
+    pub async fn builtin(
+        workshop: &Workshop,
+        spec: LoadSpec,
+        kind: Loop,
+        groups: &mut Vec<Group>,
+    ) -> Result<(Driver, RoleObserver), TrialError> {
+        let (program, args) = Builtin::command()?;
+        let (process, observer) = spawn(workshop, groups, &program, args, Vec::new(), true)?;
+        let builtin = Builtin::prepare(process, spec.clone(), kind).await?;
+        Ok((Driver::Builtin(builtin, spec), observer))
+    }
+
+    /// Starts k6 in its own group; it begins by itself a moment later.
+    ///
+    /// # Errors
+    /// When it can't be started.
+    pub fn k6(
+        workshop: &Workshop,
+        program: &Path,
+        spec: LoadSpec,
+        remote_write: Option<&ServerUrl>,
+        tags: &[(&str, &str)],
+        groups: &mut Vec<Group>,
+    ) -> Result<(Driver, RoleObserver), TrialError> {
+        let prepared = k6::child::prepare(workshop.work.path())?;
+        let invocation = k6::command(&k6::K6Run {
+            program,
+            script: &prepared.script,
+            summary: &prepared.summary,
+            load: &spec,
+            remote_write,
+            tags,
+        });
+        let args = invocation
+            .args
+            .iter()
+            .map(|arg| arg.to_string_lossy().into_owned())
+            .collect();
+        let (process, observer) = spawn(workshop, groups, program, args, invocation.env, false)?;
+        Ok((Driver::K6(K6::new(process, prepared, spec)), observer))
+    }
+
+    /// Begins, and says when the window is.
+    ///
+    /// # Errors
+    /// When the driver has ended.
+    pub async fn begin(&mut self) -> Result<Window, TrialError> {
+        match self {
+            Driver::Builtin(builtin, spec) => {
+                let start_ns = monotonic_ns() + LEAD_NS;
+                builtin.start(start_ns).await?;
+                let open_ns = start_ns + (spec.warmup_seconds * 1e9) as u64;
+                Ok(Window {
+                    open_ns,
+                    close_ns: open_ns + (spec.measure_seconds * 1e9) as u64,
+                })
+            }
+            Driver::K6(k6) => k6.begun().await,
+        }
+    }
+
+    /// Waits until the driver ends, which it must not do during the load.
+    pub async fn ended(&mut self, phase: Phase) -> TrialError {
+        match self {
+            Driver::Builtin(builtin, _) => builtin.ended(phase).await,
+            Driver::K6(k6) => k6.ended(phase).await,
+        }
+    }
+
+    /// Waits for the outcome.
+    ///
+    /// # Errors
+    /// When the driver ends without one.
+    pub async fn result(&mut self) -> Result<LoadResult, TrialError> {
+        match self {
+            Driver::Builtin(builtin, _) => builtin.result().await,
+            Driver::K6(k6) => k6.result().await,
+        }
+    }
+
+    /// Ends the driver.
+    pub async fn stop(self) {
+        match self {
+            Driver::Builtin(builtin, _) => builtin.stop().await,
+            Driver::K6(k6) => k6.stop().await,
+        }
+    }
+}
+
+fn spawn(
+    workshop: &Workshop,
+    groups: &mut Vec<Group>,
+    program: &Path,
+    args: Vec<String>,
+    env: Vec<(String, String)>,
+    piped: bool,
+) -> Result<(Process, RoleObserver), TrialError> {
+    let group = workshop.group(Subject::Load, groups)?;
+    let process = Process::spawn(Spawn {
+        subject: Subject::Load,
+        program,
+        args,
+        env,
+        cpus: &workshop.cpu_sets[&Subject::Load],
+        group: group.as_ref(),
+        log: workshop.log("load"),
+        piped,
+    })?;
+    let pids = process.pid().into_iter().collect();
+    let observer = RoleObserver::open(Subject::Load, group.as_ref(), pids)?;
+    Ok((process, observer))
 }

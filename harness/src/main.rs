@@ -1,2 +1,7 @@
-//! flora-bench.
-fn main() {}
+//! Parses arguments, calls one command, chooses the exit code.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    flora_bench::cli::main()
+}

@@ -32,6 +32,8 @@ pub struct Plan {
     pub warmup_seconds: f64,
     /// How long each trial's window is, in seconds.
     pub measure_seconds: f64,
+    /// What the run does without here, for the report.
+    pub limitations: Vec<String>,
     /// The arms: each scenario as it was resolved from its file and the defaults.
     pub arms: Vec<Scenario>,
     /// The trials, in the order in which they run.

@@ -2,11 +2,13 @@
 //!
 //! # Layout
 //! - [`Report`] and its parts: the model, which is also `report.json`
+//! - [`mod@build`]: records → `Report`, pure
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
 //! - [`render`]: all of it → the files of a run directory
 //! - [`mod@format`]: numbers → text
 
+pub mod build;
 pub mod chart;
 pub mod console;
 pub mod csv;
@@ -19,6 +21,7 @@ mod tables;
 mod words;
 
 pub use output::{RenderError, render, schema};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -111,6 +114,14 @@ pub struct ScenarioReport {
     pub telemetry_yield_ratio: Option<f64>,
 }
 
+impl ScenarioReport {
+    /// Whether an agent was measured; without one, the total is the target once more.
+    pub fn has_agent(&self) -> bool {
+        let mut subjects = self.statistics.iter().map(|statistic| statistic.subject);
+        subjects.any(|subject| subject == Subject::Agent)
+    }
+}
+
 /// Whether an arm's figures can be used.
 #[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -136,7 +147,7 @@ pub struct Statistic {
     /// For durations: which quantile, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<f64>,
-    /// Mean over trials, in the metric's unit.
+    /// Mean over trials, in the metric's unit: geometric where every trial's value is positive.
     pub estimate: f64,
     /// Lower end of the interval; none with fewer than two trials.
     pub low: Option<f64>,

@@ -124,8 +124,10 @@ pub enum Reading {
     HttpRequestsTotal,
     /// Time since the target was started until it answered, in seconds.
     StartupSeconds,
-    /// Machine: time in which CPUs were not idle, in seconds, from `/proc/stat`
-    /// (user, nice, system, irq and softirq; steal is apart).
+    /// Machine: CPUs that are online.
+    NodeCpus,
+    /// Machine: the busy columns of `/proc/stat` (user, nice, system, irq and
+    /// softirq), in seconds; samples, on kernels that account by ticks.
     NodeCpuBusySecondsTotal,
     /// Machine: time in which CPUs were idle or waited for I/O, in seconds.
     NodeCpuIdleSecondsTotal,
@@ -139,6 +141,9 @@ pub enum Reading {
     RequestsOffered,
     /// Load driver: complete answers with a 2xx status received in the window.
     RequestsCompleted,
+    /// Load driver: complete 2xx answers of the whole trial, warm-up and late
+    /// ones included; must equal what the target counted.
+    RequestsAnsweredTotal,
     /// Load driver: requests of the window that failed (transport error,
     /// status other than 2xx, time-out).
     RequestsFailed,
@@ -154,6 +159,9 @@ pub enum Reading {
     /// answer, in seconds: a histogram, or single quantiles where the driver
     /// keeps no histogram (k6, which counts from the actual send).
     RequestDurationSeconds,
+    /// The target's CPU seconds per request as VictoriaMetrics answers it, for
+    /// the cross-check.
+    VictoriaMetricsCpuSecondsPerRequest,
 }
 
 /// One reading.
@@ -181,4 +189,28 @@ pub struct Sample {
     /// For histograms: `[upper bound in seconds, count]` of each bucket that is not empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<(f64, u64)>,
+}
+
+impl Sample {
+    /// A plain reading, neither at an edge nor of a distribution.
+    pub fn new(
+        trial: u32,
+        phase: Phase,
+        subject: Subject,
+        reading: Reading,
+        value: f64,
+        time: f64,
+    ) -> Self {
+        Sample {
+            trial,
+            phase,
+            edge: None,
+            subject,
+            reading,
+            value,
+            time,
+            quantile: None,
+            buckets: Vec::new(),
+        }
+    }
 }

@@ -95,8 +95,13 @@ pub struct Ledger {
     pub steal_seconds: f64,
     /// CPU seconds of each role.
     pub rows: Vec<LedgerRow>,
-    /// What no role accounts for: kernel threads, other processes, interrupts.
+    /// What no role accounts for.
     pub remainder_seconds: f64,
+    /// The part of the remainder that other processes and kernel threads used,
+    /// where the kernel counts all tasks. The rest belongs to no task:
+    /// interrupts that found a CPU idle, and waking up from idle.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub other_tasks_seconds: Option<f64>,
     /// Remainder ÷ node busy time.
     pub remainder_ratio: f64,
     /// Answers in the window, the divisor of everything per request.
@@ -104,13 +109,58 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Whether the parts add up to what the machine says it was busy. A
-    /// remainder below zero means that roles were charged for more than the
-    /// machine worked; a hundredth of that is within the ticks of `/proc/stat`.
+    /// Share of the machine's busy time that may be left without an owner.
+    pub const REMAINDER_MAX: f64 = 0.03;
+
+    /// Whether the parts add up to what the machine says it was busy.
     pub fn closes(&self) -> bool {
-        let parts: f64 = self.rows.iter().map(|row| row.cpu_seconds).sum();
-        let gap = (parts + self.remainder_seconds - self.node_busy_seconds).abs();
-        gap <= 1e-6 * self.node_busy_seconds.max(1.0) && self.remainder_ratio >= -0.01
+        self.remainder_ratio.abs() <= Self::REMAINDER_MAX
+    }
+
+    /// What the remainder is made of, as far as the kernel tells; empty where it doesn't.
+    pub fn missing(&self) -> String {
+        match self.other_tasks_seconds {
+            Some(others)
+                if self.node_busy_seconds > 0.0
+                    && (others / self.node_busy_seconds).is_finite()
+                    && (self.remainder_seconds / self.node_busy_seconds).is_finite() =>
+            {
+                let percent = |seconds: f64| seconds / self.node_busy_seconds * 100.0;
+                format!(
+                    ": {:.1} % is other processes and kernel threads, {:.1} % no task at all (waking from idle, interrupts that found a CPU idle)",
+                    percent(others),
+                    percent(self.remainder_seconds - others)
+                )
+            }
+            _ => String::new(),
+        }
+    }
+
+    /// CPU seconds of one role, if it took part.
+    pub fn of(&self, subject: Subject) -> Option<f64> {
+        self.rows
+            .iter()
+            .find(|row| row.subject == subject)
+            .map(|row| row.cpu_seconds)
+    }
+}
+
+impl TrialAnalysis {
+    /// The value of a metric that has no quantile.
+    pub fn value(&self, metric: Metric, subject: Subject) -> Option<f64> {
+        self.statistics
+            .iter()
+            .find(|s| s.metric == metric && s.subject == subject && s.quantile.is_none())
+            .map(|s| s.value)
+    }
+
+    /// Whether every check that can invalidate a trial passed.
+    pub fn is_valid(&self) -> bool {
+        !self.checks.is_empty()
+            && self
+                .checks
+                .iter()
+                .all(|check| check.passed || check.severity == Severity::Warns)
     }
 }
 

@@ -32,6 +32,9 @@ pub fn figures(scenario: &ScenarioReport) -> Table {
         ("spread", Right),
     ]);
     for statistic in sorted(&scenario.statistics) {
+        if statistic.subject == Subject::Total && !scenario.has_agent() {
+            continue;
+        }
         let estimate = words::estimate(statistic);
         table.row([
             words::metric(statistic.metric, statistic.quantile),
@@ -162,7 +165,13 @@ pub fn ledger(ledger: &Ledger) -> Table {
     for row in &ledger.rows {
         add(words::subject(row.subject), row.cpu_seconds);
     }
-    add("remainder", ledger.remainder_seconds);
+    match ledger.other_tasks_seconds {
+        Some(others) => {
+            add("other tasks", others);
+            add("no task", ledger.remainder_seconds - others);
+        }
+        None => add("remainder", ledger.remainder_seconds),
+    }
     add("node, busy", ledger.node_busy_seconds);
     table
 }

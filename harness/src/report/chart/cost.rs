@@ -22,9 +22,7 @@ pub fn draw(report: &Report, width: f64) -> Scene {
     let groups = report.scenarios.iter().map(|scenario| {
         let mut rows = Vec::new();
         for subject in SUBJECTS {
-            // Without an agent, the total is the target once more.
-            let agent = words::statistic(scenario, metric, Subject::Agent).is_some();
-            if subject == Subject::Total && !agent {
+            if subject == Subject::Total && !scenario.has_agent() {
                 continue;
             }
             let figure = Figure {

@@ -13,6 +13,9 @@ pub fn draw(report: &Report, width: f64) -> Scene {
     let groups = report.scenarios.iter().map(|scenario| {
         let mut rows = Vec::new();
         for subject in [Subject::Target, Subject::Agent, Subject::Total] {
+            if subject == Subject::Total && !scenario.has_agent() {
+                continue;
+            }
             for (metric, name) in [
                 (Metric::MemoryWorkingSetBytes, "working set"),
                 (Metric::MemoryPeakBytes, "peak"),

@@ -8,9 +8,9 @@ pub type Pieces = Vec<Vec<(f64, f64)>>;
 /// CPU seconds per second of a subject. Neighbouring readings closer than
 /// `step` seconds are joined, which neither loses nor adds CPU time.
 pub fn cores(samples: &[Sample], subject: Subject, step: f64) -> Pieces {
-    let reading = match subject {
-        Subject::Node => Reading::NodeCpuBusySecondsTotal,
-        _ => Reading::CpuUsageSecondsTotal,
+    let counters = match subject {
+        Subject::Node => node_busy(samples),
+        _ => pieces(samples, subject, Reading::CpuUsageSecondsTotal),
     };
     let rate = |piece: Vec<(f64, f64)>| {
         let mut curve = Vec::new();
@@ -32,8 +32,32 @@ pub fn cores(samples: &[Sample], subject: Subject, step: f64) -> Pieces {
         }
         curve
     };
-    let pieces = pieces(samples, subject, reading).into_iter().map(rate);
+    let pieces = counters.into_iter().map(rate);
     pieces.filter(|piece| !piece.is_empty()).collect()
+}
+
+/// The machine's busy time, as the ledger has it: what idling and steal leave
+/// of its CPUs' time. Readings of one moment carry one time.
+fn node_busy(samples: &[Sample]) -> Pieces {
+    let of = |reading| -> Vec<(f64, f64)> {
+        pieces(samples, Subject::Node, reading)
+            .into_iter()
+            .flatten()
+            .collect()
+    };
+    let (cpus, steal) = (of(Reading::NodeCpus), of(Reading::NodeCpuStealSecondsTotal));
+    let at = |readings: &[(f64, f64)], time: f64| {
+        let found = readings.iter().find(|(other, _)| *other == time);
+        found.map(|(_, value)| *value)
+    };
+    let busy = |(time, idle): (f64, f64)| {
+        let steal = at(&steal, time).unwrap_or(0.0);
+        Some((time, at(&cpus, time)? * time - idle - steal))
+    };
+    pieces(samples, Subject::Node, Reading::NodeCpuIdleSecondsTotal)
+        .into_iter()
+        .map(|piece| piece.into_iter().filter_map(busy).collect())
+        .collect()
 }
 
 /// Working set of a subject in bytes: memory charged less the file cache that can be dropped.
@@ -121,6 +145,27 @@ mod tests {
             vec![(5.0, 0.25), (6.0, 0.25)],
         ];
         assert_eq!(cores(&samples, Subject::Target, 0.5), expected);
+    }
+
+    #[test]
+    fn the_machine_is_busy_when_it_does_not_idle() {
+        let node = |reading, time, value| Sample {
+            subject: Subject::Node,
+            ..sample(1, reading, time, value)
+        };
+        let samples = [
+            node(Reading::NodeCpus, 1.0, 2.0),
+            node(Reading::NodeCpuIdleSecondsTotal, 1.0, 50.0),
+            node(Reading::NodeCpuStealSecondsTotal, 1.0, 3.0),
+            node(Reading::NodeCpus, 3.0, 2.0),
+            node(Reading::NodeCpuIdleSecondsTotal, 3.0, 52.5),
+            node(Reading::NodeCpuStealSecondsTotal, 3.0, 3.5),
+        ];
+        // 2 CPUs for 2 s, 2.5 s idle, 0.5 s stolen: 1 CPU second in 2 s.
+        assert_eq!(
+            cores(&samples, Subject::Node, 0.5),
+            [[(1.0, 0.5), (3.0, 0.5)]]
+        );
     }
 
     #[test]

@@ -10,13 +10,14 @@ pub fn ledger(ledger: &Ledger) -> String {
     if ledger.closes() {
         let roles = share(1.0 - ledger.remainder_ratio);
         format!(
-            "The ledger closes: {roles} of the machine's busy time belongs to a role; {rest} \
-             (kernel threads, other processes, interrupts) belongs to none."
+            "The ledger closes: {roles} of the machine's busy time belongs to a role, {rest} \
+             to none{}.",
+            ledger.missing()
         )
     } else {
         format!(
-            "The ledger does not close: the roles and the remainder ({rest}) do not add up to the \
-             machine's busy time."
+            "The ledger is open: {rest} of the machine's busy time belongs to no role{}.",
+            ledger.missing()
         )
     }
 }

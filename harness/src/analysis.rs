@@ -1,0 +1,404 @@
+//! Samples → what a trial came to. Pure: the same lines give the same figures.
+//!
+//! A cost per request is a quotient of two rates, each over its own clock: CPU
+//! seconds per second between the two edge readings of the counter, and
+//! answers per second of the load driver's window. The edges of the two differ
+//! by the harness's wake-up, a millisecond or so.
+
+use crate::fingerprint::Fingerprint;
+use crate::metric::{Metric, QUANTILES};
+use crate::plan::{LoadDriver, Plan};
+use crate::sample::{Edge, Phase, Reading, Sample, Subject};
+use crate::stats;
+use crate::trial::{Check, Ledger, LedgerRow, Severity, TrialAnalysis, TrialStatistic};
+
+/// Answers ÷ offered rate that a trial must reach.
+const OFFERED_RATE_MIN: f64 = 0.99;
+/// Share of its CPUs that the load driver may use; beyond it, it measures itself.
+const LOAD_CPU_MAX: f64 = 0.8;
+/// Share of the machine's time that the hypervisor may take away.
+const STEAL_MAX: f64 = 0.02;
+
+/// Everything that one trial's samples say.
+pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> TrialAnalysis {
+    let view = View { samples };
+    let requests = view.load(Reading::RequestsCompleted).unwrap_or(0.0);
+    let window = view.load(Reading::WindowSeconds).unwrap_or(0.0);
+    let ledger = ledger(&view, requests, window);
+    TrialAnalysis {
+        requests: requests as u64,
+        statistics: statistics(&view, ledger.as_ref(), requests, window),
+        checks: checks(plan, fingerprint, &view, ledger.as_ref(), window),
+        ledger,
+    }
+}
+
+/// One trial's samples, asked by name.
+struct View<'a> {
+    samples: &'a [Sample],
+}
+
+impl View<'_> {
+    fn of(&self, subject: Subject, reading: Reading) -> impl Iterator<Item = &Sample> {
+        self.samples
+            .iter()
+            .filter(move |sample| sample.subject == subject && sample.reading == reading)
+    }
+
+    fn edge(&self, subject: Subject, reading: Reading, edge: Edge) -> Option<&Sample> {
+        self.of(subject, reading)
+            .find(|sample| sample.edge == Some(edge))
+    }
+
+    /// A figure of the load driver.
+    fn load(&self, reading: Reading) -> Option<f64> {
+        Some(self.of(Subject::Load, reading).next()?.value)
+    }
+
+    /// How far a counter went per second of its own clock between the edges.
+    fn rate(&self, subject: Subject, reading: Reading) -> Option<f64> {
+        let open = self.edge(subject, reading, Edge::Open)?;
+        let close = self.edge(subject, reading, Edge::Close)?;
+        let (value, time) = (close.value - open.value, close.time - open.time);
+        (time > 0.0 && value >= 0.0).then(|| value / time)
+    }
+
+    /// Mean of the working set over the window's readings.
+    fn working_set(&self, subject: Subject) -> Option<f64> {
+        let in_window = |sample: &&Sample| sample.phase == Phase::Measure;
+        let mean = |reading| {
+            let values: Vec<f64> = self
+                .of(subject, reading)
+                .filter(in_window)
+                .map(|sample| sample.value)
+                .collect();
+            (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+        };
+        let usage: f64 = mean(Reading::MemoryUsageBytes)?;
+        let inactive = mean(Reading::MemoryInactiveFileBytes).unwrap_or(0.0);
+        Some((usage - inactive).max(0.0))
+    }
+
+    fn peak(&self, subject: Subject) -> Option<f64> {
+        self.of(subject, Reading::MemoryPeakBytes)
+            .map(|sample| sample.value)
+            .reduce(f64::max)
+    }
+}
+
+/// Where the CPU time of the window went, every role scaled to the load's window.
+fn ledger(view: &View<'_>, requests: f64, window: f64) -> Option<Ledger> {
+    let cpus = view
+        .edge(Subject::Node, Reading::NodeCpus, Edge::Open)?
+        .value;
+    let idle = view.rate(Subject::Node, Reading::NodeCpuIdleSecondsTotal)?;
+    let steal = view.rate(Subject::Node, Reading::NodeCpuStealSecondsTotal)?;
+    let rows: Vec<LedgerRow> = Subject::ROLES
+        .into_iter()
+        .filter_map(|subject| {
+            Some(LedgerRow {
+                subject,
+                cpu_seconds: view.rate(subject, Reading::CpuUsageSecondsTotal)? * window,
+            })
+        })
+        .collect();
+    let busy = (cpus - idle - steal).max(0.0) * window;
+    let accounted: f64 = rows.iter().map(|row| row.cpu_seconds).sum();
+    let remainder = busy - accounted;
+    Some(Ledger {
+        node_busy_seconds: busy,
+        steal_seconds: steal * window,
+        rows,
+        remainder_seconds: remainder,
+        other_tasks_seconds: view
+            .rate(Subject::Node, Reading::NodeCpuTasksSecondsTotal)
+            .map(|rate| rate * window - accounted),
+        remainder_ratio: if busy > 0.0 { remainder / busy } else { 0.0 },
+        requests: requests as u64,
+    })
+}
+
+fn statistics(
+    view: &View<'_>,
+    ledger: Option<&Ledger>,
+    requests: f64,
+    window: f64,
+) -> Vec<TrialStatistic> {
+    let mut all = Vec::new();
+    let mut add = |metric, subject, value: Option<f64>| {
+        if let Some(value) = value.filter(|value| value.is_finite()) {
+            all.push(TrialStatistic {
+                metric,
+                subject,
+                quantile: None,
+                value,
+            });
+        }
+    };
+    if let Some(ledger) = ledger
+        && requests > 0.0
+    {
+        let of = |subject| ledger.of(subject).map(|seconds| seconds / requests);
+        for row in &ledger.rows {
+            add(
+                Metric::CpuSecondsPerRequest,
+                row.subject,
+                Some(row.cpu_seconds / requests),
+            );
+        }
+        let outside: f64 = [Subject::Load, Subject::Harness, Subject::VictoriaMetrics]
+            .into_iter()
+            .filter_map(|subject| ledger.of(subject))
+            .sum();
+        add(
+            Metric::CpuSecondsPerRequest,
+            Subject::Node,
+            Some((ledger.node_busy_seconds - outside) / requests),
+        );
+        add(
+            Metric::CpuSecondsPerRequest,
+            Subject::Total,
+            of(Subject::Target).map(|target| target + of(Subject::Agent).unwrap_or(0.0)),
+        );
+    }
+    let total = |target: Option<f64>, agent: Option<f64>| Some(target? + agent.unwrap_or(0.0));
+    for subject in Subject::ROLES {
+        add(
+            Metric::MemoryWorkingSetBytes,
+            subject,
+            view.working_set(subject),
+        );
+        add(Metric::MemoryPeakBytes, subject, view.peak(subject));
+    }
+    add(
+        Metric::MemoryWorkingSetBytes,
+        Subject::Total,
+        total(
+            view.working_set(Subject::Target),
+            view.working_set(Subject::Agent),
+        ),
+    );
+    add(
+        Metric::MemoryPeakBytes,
+        Subject::Total,
+        total(view.peak(Subject::Target), view.peak(Subject::Agent)),
+    );
+    let throttled = view
+        .rate(Subject::Target, Reading::CpuThrottledSecondsTotal)
+        .map(|rate| rate * window);
+    add(Metric::CpuThrottledSeconds, Subject::Target, throttled);
+    add(
+        Metric::StartupSeconds,
+        Subject::Target,
+        view.of(Subject::Target, Reading::StartupSeconds)
+            .next()
+            .map(|sample| sample.value),
+    );
+    if window > 0.0 {
+        add(
+            Metric::RequestsPerSecond,
+            Subject::Target,
+            Some(requests / window),
+        );
+    }
+    if let Some(offered) = view.load(Reading::RequestsOffered)
+        && offered > 0.0
+    {
+        let lost = view.load(Reading::RequestsFailed).unwrap_or(0.0)
+            + view.load(Reading::RequestsDropped).unwrap_or(0.0);
+        add(Metric::ErrorRatio, Subject::Target, Some(lost / offered));
+    }
+    all.extend(durations(view));
+    all
+}
+
+/// Quantiles of request duration: from the histogram, or as the driver gave them.
+fn durations(view: &View<'_>) -> Vec<TrialStatistic> {
+    QUANTILES
+        .into_iter()
+        .filter_map(|quantile| {
+            let value = view
+                .of(Subject::Load, Reading::RequestDurationSeconds)
+                .find_map(|sample| match sample.quantile {
+                    Some(given) => (given == quantile).then_some(sample.value),
+                    None => stats::quantile(&sample.buckets, quantile),
+                })?;
+            Some(TrialStatistic {
+                metric: Metric::RequestDurationSeconds,
+                subject: Subject::Target,
+                quantile: Some(quantile),
+                value,
+            })
+        })
+        .collect()
+}
+
+fn checks(
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    view: &View<'_>,
+    ledger: Option<&Ledger>,
+    window: f64,
+) -> Vec<Check> {
+    let mut checks = Vec::new();
+    let mut add = |name: &str, severity, passed, detail: String| {
+        checks.push(Check {
+            name: name.to_owned(),
+            passed,
+            severity,
+            detail,
+        });
+    };
+    use Severity::{Invalidates, Warns};
+
+    let completed = view.load(Reading::RequestsCompleted);
+    match completed {
+        Some(completed) if window > 0.0 => {
+            let reached = completed / window;
+            add(
+                "offered_rate",
+                Invalidates,
+                reached >= OFFERED_RATE_MIN * plan.load.rate,
+                format!(
+                    "{reached:.1} of {:.1} requests per second were answered ({:.2} %, at least {:.0} %)",
+                    plan.load.rate,
+                    reached / plan.load.rate * 100.0,
+                    OFFERED_RATE_MIN * 100.0
+                ),
+            );
+        }
+        _ => add(
+            "offered_rate",
+            Invalidates,
+            false,
+            "the load driver gave no result".into(),
+        ),
+    }
+    let failed = view.load(Reading::RequestsFailed).unwrap_or(0.0);
+    let dropped = view.load(Reading::RequestsDropped).unwrap_or(0.0);
+    add(
+        "errors",
+        Invalidates,
+        failed + dropped == 0.0,
+        format!("{failed:.0} requests failed, {dropped:.0} were never sent (none may)"),
+    );
+
+    // The target's counter and the driver's must tell the same story from start to end.
+    let counters = (
+        view.of(Subject::Target, Reading::HttpRequestsTotal).next(),
+        view.of(Subject::Target, Reading::HttpRequestsTotal).last(),
+        view.load(Reading::RequestsAnsweredTotal),
+    );
+    if let (Some(before), Some(after), Some(answered)) = counters {
+        let counted = after.value - before.value;
+        // k6 forgets requests that are under way when its warm-up ends, at most
+        // one a connection.
+        let slack = match plan.load.driver {
+            LoadDriver::Builtin => 0.0,
+            LoadDriver::K6 => plan
+                .arms
+                .iter()
+                .map(|arm| arm.load.connections)
+                .max()
+                .unwrap_or(0)
+                .into(),
+        };
+        add(
+            "request_counters",
+            Invalidates,
+            (counted - answered).abs() <= slack,
+            format!(
+                "the target counted {counted:.0} answers, the load driver {answered:.0} (must agree{})",
+                if slack > 0.0 {
+                    format!(" within {slack:.0}")
+                } else {
+                    String::new()
+                }
+            ),
+        );
+    } else {
+        add(
+            "request_counters",
+            Warns,
+            false,
+            "the target's own counter could not be read".into(),
+        );
+    }
+
+    let cpus = |subject: Subject| {
+        fingerprint
+            .cpu_sets
+            .get(subject.as_str())
+            .map_or(1, |set| set.len().max(1)) as f64
+    };
+    if let Some(rate) = view.rate(Subject::Load, Reading::CpuUsageSecondsTotal) {
+        let share = rate / cpus(Subject::Load);
+        add(
+            "load_driver_cpu",
+            Invalidates,
+            share < LOAD_CPU_MAX,
+            format!(
+                "the load driver used {:.0} % of its CPUs (below {:.0} %)",
+                share * 100.0,
+                LOAD_CPU_MAX * 100.0
+            ),
+        );
+    }
+    match view.rate(Subject::Target, Reading::CpuThrottledSecondsTotal) {
+        Some(rate) => add(
+            "throttling",
+            Invalidates,
+            rate == 0.0,
+            format!(
+                "a CPU quota held the target back for {:.3} s (must not)",
+                rate * window
+            ),
+        ),
+        None => add(
+            "throttling",
+            Warns,
+            true,
+            "no counter of throttled time here; no quota is set".into(),
+        ),
+    }
+    if let Some(ledger) = ledger {
+        let capacity = view
+            .edge(Subject::Node, Reading::NodeCpus, Edge::Open)
+            .map_or(1.0, |sample| sample.value)
+            * window;
+        let share = if capacity > 0.0 {
+            ledger.steal_seconds / capacity
+        } else {
+            0.0
+        };
+        add(
+            "steal",
+            Invalidates,
+            share <= STEAL_MAX,
+            format!(
+                "the hypervisor took {:.2} % of the machine's time (at most {:.0} %)",
+                share * 100.0,
+                STEAL_MAX * 100.0
+            ),
+        );
+        add(
+            "ledger",
+            Warns,
+            ledger.closes(),
+            format!(
+                "{:.1} % of the machine's busy time belongs to no role (within {:.0} %){}",
+                ledger.remainder_ratio * 100.0,
+                Ledger::REMAINDER_MAX * 100.0,
+                ledger.missing()
+            ),
+        );
+    } else {
+        add(
+            "ledger",
+            Invalidates,
+            false,
+            "readings at an edge of the window are missing".into(),
+        );
+    }
+    checks
+}

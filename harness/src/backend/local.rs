@@ -1,0 +1,374 @@
+//! The local backend: processes on this machine, each role in a control group
+//! and CPU set of its own.
+//!
+//! # Layout
+//! - [`LocalBackend`]: what lives for a whole run
+//! - [`cpus`]: which CPUs each role gets
+//! - [`cgroup`]: the groups of a run, versions 1 and 2
+//! - [`process`]: children, placed before they run
+//! - [`system`]: one arm's target and agent, brought up and taken down
+//! - [`sampler`]: readings of all roles at one moment
+//! - [`monitor`]: VictoriaMetrics beside the measurement
+//! - [`trial`]: the phases of one trial
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use self::cgroup::{Hierarchies, Tree};
+use self::cpus::CpuSets;
+use self::monitor::{Choice, Found, Monitor};
+use self::system::{System, Workshop};
+use super::{Backend, LoadRequest, Observed, Sink, TrialError};
+use crate::clock::RunClock;
+use crate::fingerprint::{self, Accounting, Fingerprint, Program};
+use crate::load::driver::Loop;
+use crate::load::{Driver, LoadSpec, k6};
+use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
+use crate::sample::{Sample, Subject};
+use crate::scenario::{BASELINE, Scenario};
+use crate::trial::TrialRecord;
+use crate::{owner::Owner, program, workspace};
+
+pub mod cgroup;
+pub mod cpus;
+pub mod monitor;
+pub mod process;
+pub mod sampler;
+pub mod system;
+pub mod trial;
+
+/// How long the capacity is measured, after as much warm-up again by half.
+const CALIBRATION: Duration = Duration::from_millis(1_500);
+
+/// Turns true when the run is to end early.
+pub type Cancel = watch::Receiver<bool>;
+
+/// This machine.
+#[derive(Debug)]
+pub struct LocalBackend {
+    /// First, so that it ends before the groups that it is in.
+    monitor: Option<Monitor>,
+    found: Found,
+    workshop: Workshop,
+    hierarchies: Hierarchies,
+    /// CPUs that the run may use, counted before the harness confined itself.
+    cpus: usize,
+    limitations: Vec<String>,
+    /// The target's program, by the name that scenarios give it.
+    targets: BTreeMap<String, Program>,
+    /// k6, when it is the load driver.
+    k6: Option<Program>,
+    accounting: Accounting,
+    clock: RunClock,
+    cancel: Cancel,
+}
+
+/// Removes a run's work directory with everything in it.
+#[derive(Debug)]
+pub struct WorkDirectory(PathBuf);
+
+impl WorkDirectory {
+    /// Where work directories are made.
+    pub fn parent() -> PathBuf {
+        std::env::temp_dir()
+    }
+
+    fn create(owner: Owner) -> Result<Self, TrialError> {
+        let path = Self::parent().join(format!("{}{owner}", cgroup::PREFIX));
+        fs::create_dir_all(&path).map_err(|error| {
+            TrialError::Missing(format!(
+                "cannot make the work directory {}: {error}; set TMPDIR to a place that can be written to",
+                path.display()
+            ))
+        })?;
+        Ok(WorkDirectory(path))
+    }
+
+    /// The directory.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for WorkDirectory {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_dir_all(&self.0) {
+            log::warn!("cannot remove {}: {error}", self.0.display());
+        }
+    }
+}
+
+impl LocalBackend {
+    /// Takes this machine for a run: control groups if it may, CPU sets always.
+    ///
+    /// # Errors
+    /// When no work directory can be made.
+    pub fn new(
+        clock: RunClock,
+        cancel: Cancel,
+        target_cpus: usize,
+        choice: &Choice,
+    ) -> Result<Self, TrialError> {
+        let owner = Owner::current();
+        let work = WorkDirectory::create(owner)?;
+        let hierarchies = Hierarchies::discover();
+        let mut limitations = Vec::new();
+        let tree = if std::env::var_os("FLORA_BENCH_NO_CGROUPS").is_some() {
+            limitations.push(
+                "Control groups were switched off (FLORA_BENCH_NO_CGROUPS): CPU time and memory are read per process."
+                    .to_owned(),
+            );
+            None
+        } else {
+            match Tree::create(&hierarchies, &format!("{}{owner}", cgroup::PREFIX)) {
+                Ok(tree) => Some(tree),
+                Err(error) => {
+                    limitations.push(format!(
+                        "Control groups could not be used ({error}): CPU time and memory are read per process, and memory counts resident pages, shared ones too."
+                    ));
+                    None
+                }
+            }
+        };
+        let found = monitor::find(choice);
+        if let Found::Nothing(why) = &found {
+            limitations.push(why.clone());
+        }
+        let allowed = fingerprint::allowed_cpus();
+        let cpu_sets = cpus::layout(&allowed, target_cpus);
+        if allowed.len() < 2 {
+            limitations.push(
+                "There is one CPU: load driver, harness and target take turns on it, and the figures hold their interference."
+                    .to_owned(),
+            );
+        }
+        sampler::confine_harness(&cpu_sets[&Subject::Harness]);
+        Ok(LocalBackend {
+            monitor: None,
+            found,
+            workshop: Workshop {
+                tree,
+                cpu_sets,
+                work,
+                port: None,
+            },
+            hierarchies,
+            cpus: allowed.len(),
+            limitations,
+            targets: BTreeMap::new(),
+            k6: None,
+            accounting: Accounting {
+                cpu: "processes".into(),
+                memory: "processes".into(),
+            },
+            clock,
+            cancel,
+        })
+    }
+
+    /// CPUs by role.
+    pub fn cpu_sets(&self) -> &CpuSets {
+        &self.workshop.cpu_sets
+    }
+
+    /// The load of an arm at a rate, against the system that is up.
+    fn load_spec(
+        &self,
+        arm: &Scenario,
+        system: &System,
+        rate: f64,
+        warmup: f64,
+        measure: f64,
+    ) -> LoadSpec {
+        LoadSpec {
+            url: format!("{}{}", system.url, arm.load.path),
+            gzip: arm.load.gzip,
+            connections: arm.load.connections,
+            rate,
+            warmup_seconds: warmup,
+            measure_seconds: measure,
+            timeout_seconds: arm.load.timeout_seconds,
+        }
+    }
+
+    /// Has one arm answer a request, and finds the baseline's capacity if asked to.
+    async fn try_arm(
+        &mut self,
+        arm: &Scenario,
+        calibrate: bool,
+    ) -> Result<Option<f64>, TrialError> {
+        let mut system = None;
+        let mut cancel = self.cancel.clone();
+        let outcome = tokio::select! {
+            outcome = self.try_system(arm, calibrate, &mut system) => outcome,
+            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
+        };
+        if let Some(system) = system {
+            self.accounting = system.accounting();
+            system.teardown().await;
+        }
+        outcome
+    }
+
+    async fn try_system(
+        &self,
+        arm: &Scenario,
+        calibrate: bool,
+        slot: &mut Option<System>,
+    ) -> Result<Option<f64>, TrialError> {
+        let program = &self.targets[&arm.target.program];
+        let system = System::up(&self.workshop, arm, program, slot).await?;
+        system.check(arm).await?;
+        if !calibrate {
+            return Ok(None);
+        }
+        let measure = CALIBRATION.as_secs_f64();
+        let spec = self.load_spec(arm, system, 1.0, measure / 2.0, measure);
+        let (mut driver, _) =
+            Driver::builtin(&self.workshop, spec, Loop::Closed, &mut system.groups).await?;
+        let window = driver.begin().await?;
+        let result = tokio::select! {
+            result = driver.result() => result?,
+            error = system.ended(crate::sample::Phase::Setup) => return Err(error),
+        };
+        driver.stop().await;
+        log::debug!("calibration: {result:?} in {window:?}");
+        if result.completed == 0 {
+            return Err(system.unhealthy(format!(
+                "answered no request under load: {}",
+                result.failures.join("; ")
+            )));
+        }
+        Ok(Some(result.completed as f64 / result.window_seconds))
+    }
+}
+
+impl Backend for LocalBackend {
+    async fn preflight(
+        &mut self,
+        arms: &[Scenario],
+        load: LoadRequest,
+    ) -> Result<LoadPlan, TrialError> {
+        if load.driver == LoadDriver::K6 {
+            self.k6 = Some(k6_program()?);
+            self.limitations.push(
+                "k6 counts a request's duration from the moment it was sent, not from when it was due; waits of late requests are not in it."
+                    .into(),
+            );
+        }
+        for arm in arms {
+            if !self.targets.contains_key(&arm.target.program) {
+                let path = workspace::target(&arm.target.program)?;
+                let program = system::identify(&arm.target.program, &path)?;
+                self.targets.insert(arm.target.program.clone(), program);
+            }
+        }
+        if self.workshop.port.is_none() {
+            self.workshop.port = Some(free_port()?);
+        }
+        let mut capacity = None;
+        for arm in arms {
+            let calibrate = arm.name == BASELINE && load.rate.is_none();
+            capacity = self.try_arm(arm, calibrate).await?.or(capacity);
+        }
+        let (rate, rate_source) = match (load.rate, capacity) {
+            (Some(rate), _) => (rate, RateSource::Given),
+            (None, Some(capacity)) => (calibrated_rate(capacity), RateSource::Calibrated),
+            (None, None) => {
+                return Err(TrialError::Missing(
+                    "there is no baseline to calibrate a rate from; give one with --rate".into(),
+                ));
+            }
+        };
+        Ok(LoadPlan {
+            driver: load.driver,
+            rate,
+            rate_source,
+            capacity,
+        })
+    }
+
+    fn fingerprint(&self, arms: &[Scenario]) -> Fingerprint {
+        Fingerprint {
+            harness: fingerprint::harness(),
+            machine: fingerprint::machine(self.cpus),
+            cgroups: self.hierarchies.describe().to_owned(),
+            cpu_sets: self
+                .workshop
+                .cpu_sets
+                .iter()
+                .map(|(subject, cpus)| (subject.as_str().to_owned(), cpus.clone()))
+                .collect(),
+            accounting: self.accounting.clone(),
+            programs: self
+                .targets
+                .values()
+                .chain(&self.k6)
+                .chain(match &self.found {
+                    Found::Program(_, program) => Some(program),
+                    _ => None,
+                })
+                .cloned()
+                .collect(),
+            scenario_files: arms
+                .iter()
+                .map(|arm| (arm.name.clone(), arm.file_sha256.clone()))
+                .collect(),
+        }
+    }
+
+    fn limitations(&self) -> Vec<String> {
+        self.limitations.clone()
+    }
+
+    async fn begin(&mut self, plan: &Plan, directory: &Path) -> Result<(), TrialError> {
+        self.monitor =
+            Monitor::start(&self.found, &self.workshop, self.clock, plan, directory).await?;
+        Ok(())
+    }
+
+    async fn trial(
+        &mut self,
+        plan: &Plan,
+        trial: &TrialPlan,
+        sink: &mut dyn Sink,
+    ) -> Result<Observed, TrialError> {
+        self.run_trial(plan, trial, sink).await
+    }
+
+    async fn conclude(&mut self, trials: &[TrialRecord]) -> Vec<Sample> {
+        let Some(monitor) = self.monitor.take() else {
+            return Vec::new();
+        };
+        let samples = monitor.cross_check(self.clock, trials).await;
+        monitor.stop().await;
+        samples
+    }
+}
+
+fn k6_program() -> Result<Program, TrialError> {
+    let missing = |error: program::ProgramError| TrialError::Missing(error.to_string());
+    let path = k6::find_program(None).map_err(missing)?;
+    Ok(Program {
+        name: "k6".into(),
+        version: k6::version(&path).map_err(missing)?,
+        sha256: program::sha256(&path).ok(),
+        command: Some(path.display().to_string()),
+    })
+}
+
+/// A loopback port that nobody listens on.
+///
+/// # Errors
+/// When the machine has none.
+pub fn free_port() -> Result<u16, TrialError> {
+    TcpListener::bind(("127.0.0.1", 0))
+        .and_then(|listener| listener.local_addr())
+        .map(|address| address.port())
+        .map_err(|error| TrialError::Missing(format!("no loopback port is free: {error}")))
+}

@@ -1,0 +1,202 @@
+//! Child processes: placed before they run, gone when the harness is.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::{Pid, getppid, write};
+use tokio::process::{Child, ChildStdin, ChildStdout};
+
+use super::cgroup::{Group, open_procs};
+use crate::backend::TrialError;
+use crate::owner::{self, Owner};
+use crate::sample::{Phase, Subject};
+
+/// How much of a child's output a message shows, in bytes.
+const TAIL_BYTES: u64 = 4 * 1024;
+
+/// What to start, and where.
+#[derive(Debug)]
+pub struct Spawn<'a> {
+    /// The role that it plays.
+    pub subject: Subject,
+    /// The program.
+    pub program: &'a Path,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Further environment.
+    pub env: Vec<(String, String)>,
+    /// CPUs that it may use.
+    pub cpus: &'a [usize],
+    /// Its control group, where there are any.
+    pub group: Option<&'a Group>,
+    /// The file that takes its output.
+    pub log: PathBuf,
+    /// Whether the harness talks with it; its standard output is not logged then.
+    pub piped: bool,
+}
+
+/// A child that runs.
+#[derive(Debug)]
+pub struct Process {
+    subject: Subject,
+    program: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a child in its control group, on its CPUs.
+    ///
+    /// Must be called on the main thread: the kernel ends a child when the
+    /// *thread* that started it ends (`PR_SET_PDEATHSIG`).
+    ///
+    /// # Errors
+    /// When the program can't be run or placed.
+    pub fn spawn(spawn: Spawn<'_>) -> Result<Process, TrialError> {
+        let program = spawn.program.display().to_string();
+        let failed = |source: io::Error| TrialError::Start {
+            role: spawn.subject.as_str(),
+            program: program.clone(),
+            source,
+        };
+        let groups = match spawn.group {
+            Some(group) => open_procs(group)?,
+            None => Vec::new(),
+        };
+        let mut cpus = CpuSet::new();
+        for &cpu in spawn.cpus {
+            cpus.set(cpu).map_err(|error| failed(error.into()))?;
+        }
+        log::info!(
+            "starting the {}: taskset -c {} {} {}",
+            spawn.subject,
+            join(spawn.cpus),
+            program,
+            spawn.args.join(" ")
+        );
+        let log = File::create(&spawn.log).map_err(failed)?;
+        let mut command = tokio::process::Command::new(spawn.program);
+        command
+            .args(&spawn.args)
+            .envs(spawn.env.iter().map(|(key, value)| (key, value)))
+            .env(owner::VARIABLE, Owner::current().to_string())
+            // The harness passes an interrupt on in its own time; a terminal must not.
+            .process_group(0)
+            .kill_on_drop(true)
+            .stderr(log.try_clone().map_err(failed)?);
+        if spawn.piped {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        } else {
+            command.stdin(Stdio::null()).stdout(log);
+        }
+        let parent = Pid::this();
+        // SAFETY: between fork and exec only system calls are made (prctl,
+        // getppid, write, sched_setaffinity), on memory that was set up before.
+        #[allow(unsafe_code)]
+        unsafe {
+            command.pre_exec(move || {
+                nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+                // The parent may have died before the line above.
+                if getppid() != parent {
+                    return Err(nix::errno::Errno::ESRCH.into());
+                }
+                for file in &groups {
+                    write(file, b"0")?;
+                }
+                sched_setaffinity(Pid::from_raw(0), &cpus)?;
+                Ok(())
+            });
+        }
+        let child = command.spawn().map_err(failed)?;
+        Ok(Process {
+            subject: spawn.subject,
+            program,
+            child,
+            log: spawn.log,
+        })
+    }
+
+    /// Its process id, while it runs.
+    pub fn pid(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// The pipes to and from it, if it was started with some.
+    pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
+        Some((self.child.stdin.take()?, self.child.stdout.take()?))
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ended(&mut self, phase: Phase) -> TrialError {
+        let status = self.child.wait().await;
+        self.exit_error(phase, status)
+    }
+
+    /// Waits until it ends by itself, as it should.
+    ///
+    /// # Errors
+    /// When it ends with another status than 0.
+    pub async fn finished(&mut self, phase: Phase) -> Result<(), TrialError> {
+        match self.child.wait().await {
+            Ok(status) if status.success() => Ok(()),
+            status => Err(self.exit_error(phase, status)),
+        }
+    }
+
+    fn exit_error(&self, phase: Phase, status: io::Result<ExitStatus>) -> TrialError {
+        TrialError::Exited {
+            role: self.subject.as_str(),
+            program: self.program.clone(),
+            status: match status {
+                Ok(status) => status.to_string(),
+                Err(error) => error.to_string(),
+            },
+            phase,
+            output: self.output(),
+        }
+    }
+
+    /// The last lines that it wrote.
+    pub fn output(&self) -> String {
+        tail(&self.log).unwrap_or_default()
+    }
+
+    /// Asks it to stop, and ends it when it does not.
+    pub async fn stop(mut self, grace: Duration) {
+        if let Some(pid) = self.child.id() {
+            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
+            if tokio::time::timeout(grace, self.child.wait())
+                .await
+                .is_err()
+            {
+                log::warn!(
+                    "the {} `{}` did not stop within {grace:?} of SIGTERM and was killed",
+                    self.subject,
+                    self.program
+                );
+                let _ = self.child.kill().await;
+            }
+        }
+    }
+}
+
+fn tail(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn join(cpus: &[usize]) -> String {
+    cpus.iter()
+        .map(|cpu| cpu.to_string())
+        .collect::<Vec<_>>()
+        .join(",")
+}

@@ -1,0 +1,355 @@
+//! One arm's target and agent: brought up, asked whether they work, taken down.
+
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::cgroup::{Group, Tree};
+use super::cpus::CpuSets;
+use super::process::{Process, Spawn};
+use super::sampler::RoleObserver;
+use super::{TrialError, WorkDirectory};
+use crate::fingerprint::{Accounting, Program};
+use crate::observer::target::TargetMetrics;
+use crate::program;
+use crate::sample::{Phase, Subject};
+use crate::scenario::{AgentProcess, Scenario};
+
+/// How long a target may take to drain after SIGTERM.
+const STOP_GRACE: Duration = Duration::from_secs(5);
+/// Pause between two looks at whether the target answers.
+const HEALTH_POLL: Duration = Duration::from_millis(5);
+
+/// What every trial of a run builds with.
+#[derive(Debug)]
+pub struct Workshop {
+    /// The run's control groups, where there are any.
+    pub tree: Option<Tree>,
+    /// CPUs by role.
+    pub cpu_sets: CpuSets,
+    /// Copies of programs, output of children; gone after the run.
+    pub work: WorkDirectory,
+    /// The port of targets that have none of their own.
+    pub port: Option<u16>,
+}
+
+impl Workshop {
+    /// Makes a role's control group, where there are any, and notes it down for teardown.
+    ///
+    /// # Errors
+    /// When it can't be made.
+    pub fn group(
+        &self,
+        subject: Subject,
+        groups: &mut Vec<Group>,
+    ) -> Result<Option<Group>, TrialError> {
+        let Some(tree) = &self.tree else {
+            return Ok(None);
+        };
+        let group = tree.role(subject)?;
+        groups.push(group.clone());
+        Ok(Some(group))
+    }
+
+    /// The file that takes a role's output.
+    pub fn log(&self, name: &str) -> PathBuf {
+        self.work.path().join(format!("{name}.log"))
+    }
+}
+
+/// Who a target program is: its version and hash. `command` holds its path.
+///
+/// # Errors
+/// When it can't be read, or does not tell its version.
+pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
+    let version = program::first_line(path, &["--version"]).ok_or_else(|| {
+        TrialError::Missing(format!(
+            "`{} --version` says nothing; a program whose version is unknown is not measured",
+            path.display()
+        ))
+    })?;
+    let sha256 = program::sha256(path).map_err(|source| TrialError::Observe {
+        what: path.display().to_string(),
+        source,
+    })?;
+    Ok(Program {
+        name: name.to_owned(),
+        version,
+        sha256: Some(sha256),
+        command: Some(path.display().to_string()),
+    })
+}
+
+/// A target that answers, and its agent.
+#[derive(Debug)]
+pub struct System {
+    /// The target's base address, such as `http://127.0.0.1:8080`.
+    pub url: String,
+    /// From the start of its process to its first answer.
+    pub startup: Duration,
+    /// The target's request counter.
+    pub metrics: TargetMetrics,
+    /// The groups to remove, in the order in which they were made.
+    pub groups: Vec<Group>,
+    /// Readers of target and agent.
+    pub observers: Vec<RoleObserver>,
+    program: String,
+    target: Option<Process>,
+    agent: Vec<Process>,
+}
+
+impl System {
+    /// Starts an arm's target, waits until it answers, then starts its agent.
+    ///
+    /// The system stands in `slot` from the first process on, so that whoever
+    /// is interrupted can take down what is there.
+    ///
+    /// # Errors
+    /// When something can't be started or the target never answers.
+    pub async fn up<'s>(
+        workshop: &Workshop,
+        arm: &Scenario,
+        program: &Program,
+        slot: &'s mut Option<System>,
+    ) -> Result<&'s mut System, TrialError> {
+        let port = arm
+            .target
+            .port
+            .or(workshop.port)
+            .expect("preflight chose a port");
+        // Asked here, because a target's own words about it may be anything.
+        TcpListener::bind(("127.0.0.1", port)).map_err(|_| TrialError::PortTaken { port })?;
+        let url = format!("http://127.0.0.1:{port}");
+        let system = slot.insert(System {
+            metrics: TargetMetrics::new(&url, &arm.load.path),
+            startup: Duration::ZERO,
+            groups: Vec::new(),
+            observers: Vec::new(),
+            program: program.name.clone(),
+            target: None,
+            agent: Vec::new(),
+            url,
+        });
+        system.start_target(workshop, arm, program, port)?;
+        let limit = Duration::from_secs_f64(arm.target.startup_timeout_seconds);
+        system.wait_healthy(limit).await?;
+        if let Some(agent) = &arm.agent {
+            let group = workshop.group(Subject::Agent, &mut system.groups)?;
+            for process in &agent.processes {
+                system.start_agent(workshop, process, group.as_ref())?;
+            }
+            let pids = system.agent.iter().filter_map(Process::pid).collect();
+            let observer = RoleObserver::open(Subject::Agent, group.as_ref(), pids)?;
+            system.observers.push(observer);
+        }
+        Ok(system)
+    }
+
+    fn start_target(
+        &mut self,
+        workshop: &Workshop,
+        arm: &Scenario,
+        program: &Program,
+        port: u16,
+    ) -> Result<(), TrialError> {
+        let copy = own_copy(workshop, arm, program)?;
+        let group = workshop.group(Subject::Target, &mut self.groups)?;
+        let mut args = vec![
+            "--listen".to_owned(),
+            format!("127.0.0.1:{port}"),
+            "--objects".to_owned(),
+            arm.target.objects.to_string(),
+            "--work".to_owned(),
+            arm.target.work.to_string(),
+            "--seed".to_owned(),
+            arm.target.seed.to_string(),
+        ];
+        args.extend(arm.target.args.iter().cloned());
+        let target = Process::spawn(Spawn {
+            subject: Subject::Target,
+            program: &copy,
+            args,
+            env: arm.target.env.clone().into_iter().collect(),
+            cpus: &workshop.cpu_sets[&Subject::Target],
+            group: group.as_ref(),
+            log: workshop.log("target"),
+            piped: false,
+        })?;
+        let pids = target.pid().into_iter().collect();
+        self.target = Some(target);
+        let observer = RoleObserver::open(Subject::Target, group.as_ref(), pids)?;
+        self.observers.push(observer);
+        Ok(())
+    }
+
+    fn start_agent(
+        &mut self,
+        workshop: &Workshop,
+        process: &AgentProcess,
+        group: Option<&Group>,
+    ) -> Result<(), TrialError> {
+        let target_pid = self.target.as_ref().and_then(Process::pid);
+        let fill = |text: &String| {
+            text.replace("{target_url}", &self.url).replace(
+                "{target_pid}",
+                &target_pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            )
+        };
+        let mut words = process.command.iter().map(fill);
+        let name = words.next().unwrap_or_default();
+        let program = if name.contains('/') {
+            PathBuf::from(&name)
+        } else {
+            program::on_path(&name).ok_or_else(|| {
+                TrialError::Missing(format!("the agent's program `{name}` is not on PATH"))
+            })?
+        };
+        self.agent.push(Process::spawn(Spawn {
+            subject: Subject::Agent,
+            program: &program,
+            args: words.collect(),
+            env: process.env.clone().into_iter().collect(),
+            cpus: &workshop.cpu_sets[&Subject::Agent],
+            group,
+            log: workshop.log(&format!("agent-{}", self.agent.len() + 1)),
+            piped: false,
+        })?);
+        Ok(())
+    }
+
+    async fn wait_healthy(&mut self, limit: Duration) -> Result<(), TrialError> {
+        let began = Instant::now();
+        let client = reqwest::Client::new();
+        let url = format!("{}/healthz", self.url);
+        let healthy = async {
+            loop {
+                let answer = client.get(&url).timeout(limit).send().await;
+                if answer.is_ok_and(|response| response.status().is_success()) {
+                    return;
+                }
+                tokio::time::sleep(HEALTH_POLL).await;
+            }
+        };
+        let timed_out = tokio::select! {
+            error = self.ended(Phase::Setup) => return Err(error),
+            outcome = tokio::time::timeout(limit, healthy) => outcome.is_err(),
+        };
+        if timed_out {
+            return Err(self.unhealthy(format!(
+                "did not answer {url} within {limit:?} (`target.startup_timeout`)"
+            )));
+        }
+        self.startup = began.elapsed();
+        Ok(())
+    }
+
+    /// Sends one request as the load will and looks at the answer.
+    ///
+    /// # Errors
+    /// When the answer is not the array that was asked for.
+    pub async fn check(&self, arm: &Scenario) -> Result<(), TrialError> {
+        let url = format!("{}{}", self.url, arm.load.path);
+        let response = reqwest::Client::new()
+            .get(&url)
+            .timeout(Duration::from_secs_f64(arm.load.timeout_seconds))
+            .send()
+            .await
+            .map_err(|error| self.unhealthy(format!("did not answer {url}: {error}")))?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.unhealthy(format!("answered {url} with {status}")));
+        }
+        let is_array = response
+            .json::<serde_json::Value>()
+            .await
+            .is_ok_and(|value| value.is_array());
+        if !is_array {
+            return Err(self.unhealthy(format!(
+                "answered {url} with something else than a JSON array"
+            )));
+        }
+        self.metrics.requests().await?;
+        Ok(())
+    }
+
+    /// Waits until target or agent ends, which neither should.
+    pub async fn ended(&mut self, phase: Phase) -> TrialError {
+        let mut ends: Vec<_> = self
+            .target
+            .iter_mut()
+            .chain(&mut self.agent)
+            .map(|process| Box::pin(process.ended(phase)))
+            .collect();
+        std::future::poll_fn(|context| {
+            for end in &mut ends {
+                if let std::task::Poll::Ready(error) = end.as_mut().poll(context) {
+                    return std::task::Poll::Ready(error);
+                }
+            }
+            std::task::Poll::Pending
+        })
+        .await
+    }
+
+    /// The error of a target that runs and does not do its work.
+    pub fn unhealthy(&self, problem: String) -> TrialError {
+        TrialError::Unhealthy {
+            program: self.program.clone(),
+            problem,
+            output: self
+                .target
+                .as_ref()
+                .map(Process::output)
+                .unwrap_or_default(),
+        }
+    }
+
+    /// Where the target's figures come from.
+    pub fn accounting(&self) -> Accounting {
+        self.observers.first().map_or(
+            Accounting {
+                cpu: "processes".into(),
+                memory: "processes".into(),
+            },
+            RoleObserver::accounting,
+        )
+    }
+
+    /// Stops everything, the agent first, and removes the groups.
+    pub async fn teardown(mut self) {
+        for process in self.agent.drain(..) {
+            process.stop(STOP_GRACE).await;
+        }
+        if let Some(target) = self.target.take() {
+            target.stop(STOP_GRACE).await;
+        }
+        self.remove_groups();
+    }
+
+    fn remove_groups(&mut self) {
+        for group in self.groups.drain(..).rev() {
+            if let Err(error) = group.remove() {
+                log::warn!("cannot remove a control group: {error}");
+            }
+        }
+    }
+}
+
+/// Every arm runs its own copy of the program: a uprobe sits on the file's
+/// inode and taxes every process of that file, the baseline's too.
+fn own_copy(workshop: &Workshop, arm: &Scenario, program: &Program) -> Result<PathBuf, TrialError> {
+    let source = PathBuf::from(program.command.as_deref().unwrap_or_default());
+    let directory = workshop.work.path().join("arms").join(&arm.name);
+    let copy = directory.join(source.file_name().unwrap_or_default());
+    if !copy.exists() {
+        fs::create_dir_all(&directory)
+            .and_then(|()| fs::copy(&source, &copy).map(|_| ()))
+            .map_err(|error| TrialError::Start {
+                role: "target",
+                program: source.display().to_string(),
+                source: error,
+            })?;
+    }
+    Ok(copy)
+}

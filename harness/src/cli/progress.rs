@@ -1,0 +1,160 @@
+//! What is seen while a run goes on: a bar on a terminal, plain lines elsewhere.
+
+use std::io::IsTerminal;
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+
+use crate::metric::Metric;
+use crate::plan::{Plan, TrialPlan};
+use crate::run::Progress;
+use crate::sample::{Phase, Subject};
+use crate::stats;
+use crate::trial::{TrialRecord, TrialStatus};
+
+/// How often a terminal is drawn anew; each time costs the harness's CPU a little.
+const REDRAW: Duration = Duration::from_millis(500);
+/// Start and stop of a trial, roughly, for the time left.
+const TRIAL_EXTRA_SECONDS: f64 = 0.3;
+
+/// Watches a run for a person.
+pub struct Watcher {
+    bar: Option<ProgressBar>,
+    trials: usize,
+    blocks: u32,
+    trial_seconds: f64,
+    confidence: f64,
+    current: String,
+    /// CPU seconds per request of the target, over the trials of each arm that count.
+    costs: Vec<(String, Vec<f64>)>,
+}
+
+impl Watcher {
+    /// A watcher of this plan.
+    pub fn new(plan: &Plan) -> Self {
+        let trial_seconds = plan.warmup_seconds + plan.measure_seconds + TRIAL_EXTRA_SECONDS;
+        Watcher {
+            bar: std::io::stderr()
+                .is_terminal()
+                .then(|| bar(trial_seconds * plan.trials.len() as f64)),
+            trials: plan.trials.len(),
+            blocks: plan.trials.last().map_or(0, |trial| trial.block),
+            trial_seconds,
+            confidence: plan.confidence,
+            current: String::new(),
+            costs: Vec::new(),
+        }
+    }
+
+    /// The estimate so far of one arm, in words.
+    fn running(&self, arm: &str) -> Option<String> {
+        let (_, values) = self.costs.iter().find(|(name, _)| name == arm)?;
+        let estimate = stats::estimate(values, self.confidence)?;
+        let micros = estimate.point * 1e6;
+        Some(match estimate.interval {
+            Some((low, high)) => {
+                format!(
+                    "{micros:.1} ± {:.1} µs CPU per request",
+                    (high - low) / 2.0 * 1e6
+                )
+            }
+            None => format!("{micros:.1} µs CPU per request"),
+        })
+    }
+}
+
+/// The one place that says how the bar looks.
+fn bar(total_seconds: f64) -> ProgressBar {
+    let began = Instant::now();
+    let left = move |state: &ProgressState, out: &mut dyn std::fmt::Write| {
+        let left = (total_seconds - began.elapsed().as_secs_f64()).max(0.0);
+        let _ = state;
+        let _ = write!(out, "{}:{:02}", left as u64 / 60, left as u64 % 60);
+    };
+    let style = ProgressStyle::with_template("{bar:24} {msg} · {left} left")
+        .expect("the template is well-formed")
+        .with_key("left", left)
+        .progress_chars("━╸─");
+    let bar = ProgressBar::with_draw_target(
+        Some((total_seconds * 10.0) as u64),
+        ProgressDrawTarget::stderr_with_hz(4),
+    )
+    .with_style(style);
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
+impl Progress for Watcher {
+    fn trial(&mut self, trial: &TrialPlan) {
+        self.current = format!(
+            "block {}/{} trial {}/{} {}",
+            trial.block, self.blocks, trial.trial, self.trials, trial.arm
+        );
+        if let Some(bar) = &self.bar {
+            bar.set_position(((f64::from(trial.trial) - 1.0) * self.trial_seconds * 10.0) as u64);
+        }
+    }
+
+    fn phase(&mut self, phase: Phase, _seconds: Option<f64>) {
+        if let Some(bar) = &self.bar {
+            let mut message = format!("{} {}", self.current, phase.as_str());
+            let arm = self.current.rsplit(' ').next().unwrap_or_default();
+            if let Some(running) = self.running(arm) {
+                message.push_str(&format!(" · {running}"));
+            }
+            bar.set_message(message);
+        }
+    }
+
+    fn done(&mut self, record: &TrialRecord) {
+        let cost = record
+            .analysis
+            .value(Metric::CpuSecondsPerRequest, Subject::Target);
+        let outcome = match (record.status, cost) {
+            (TrialStatus::Valid, Some(cost)) => {
+                match self.costs.iter_mut().find(|(name, _)| *name == record.arm) {
+                    Some((_, values)) => values.push(cost),
+                    None => self.costs.push((record.arm.clone(), vec![cost])),
+                }
+                let running = self.running(&record.arm).unwrap_or_default();
+                format!("{:.1} µs; so far {running}", cost * 1e6)
+            }
+            (TrialStatus::Failed, _) => format!(
+                "failed: {}",
+                record.error.as_deref().unwrap_or("for no stated reason")
+            ),
+            _ => {
+                let reasons: Vec<&str> = record
+                    .analysis
+                    .checks
+                    .iter()
+                    .filter(|check| {
+                        !check.passed && check.severity == crate::trial::Severity::Invalidates
+                    })
+                    .map(|check| check.detail.as_str())
+                    .collect();
+                format!("does not count: {}", reasons.join("; "))
+            }
+        };
+        match &self.bar {
+            Some(bar) => {
+                bar.set_position((f64::from(record.trial) * self.trial_seconds * 10.0) as u64);
+                if record.status != TrialStatus::Valid {
+                    bar.println(format!("{}: {outcome}", self.current));
+                }
+                if record.trial as usize == self.trials {
+                    bar.finish_and_clear();
+                }
+            }
+            None => eprintln!("{}: {outcome}", self.current),
+        }
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

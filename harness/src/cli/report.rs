@@ -1,0 +1,57 @@
+//! `flora-bench report`: renders a run again from its records.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+
+use super::exit::{self, Failure};
+use super::{Format, print, print_json};
+use crate::record::{self, Records};
+use crate::report::{self, Report};
+
+/// Render a run again from its records.
+///
+/// Reads plan, fingerprint, trials and samples; writes report.json, .html,
+/// .md, .csv and the charts anew, and prints the table.
+///
+/// Example:
+///   flora-bench report latest --format json
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// A run directory, the name of one, or `latest`.
+    #[arg(default_value = "latest")]
+    run: String,
+
+    /// How to print.
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+
+    /// Where run directories are.
+    #[arg(long, value_name = "DIR", default_value = "results")]
+    out: PathBuf,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When the run directory can't be used.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let directory = record::resolve(&arguments.run, &arguments.out);
+    let records = Records::read(&directory)?;
+    let report = report::build::build(&records);
+    write(&directory, &report, &records)?;
+    match arguments.format {
+        Format::Text => print(&report::console::render(&report)),
+        Format::Json => print_json(&report),
+    }
+}
+
+/// Writes every output into the run directory.
+///
+/// # Errors
+/// When one can't be written.
+pub fn write(directory: &Path, report: &Report, records: &Records) -> Result<(), Failure> {
+    report::render(report, &records.samples, directory)
+        .map_err(|error| Failure::new(exit::MISSING, error))
+}

@@ -1,0 +1,38 @@
+//! `flora-bench schema`: the JSON Schemas.
+
+use clap::{Args, ValueEnum};
+
+use super::exit::Failure;
+use crate::report::Report;
+use crate::scenario::wire::WireScenario;
+
+/// Print the JSON Schema of a file.
+///
+/// Editors that know JSON Schema complete and check scenario files with it;
+/// the same text is in docs/schema/.
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub struct Arguments {
+    /// Which file.
+    #[arg(value_enum)]
+    file: File,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum File {
+    /// scenarios/NAME.yaml
+    Scenario,
+    /// report.json
+    Report,
+}
+
+/// Runs the command.
+///
+/// # Errors
+/// When standard output can't be written to.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    super::print_json(&match arguments.file {
+        File::Scenario => schemars::schema_for!(WireScenario),
+        File::Report => schemars::schema_for!(Report),
+    })
+}

@@ -1,0 +1,17 @@
+//! Observers: what the kernel says of a role, of the machine, of the target.
+//!
+//! # Layout
+//! - [`cgroup`]: a role's control group, version 1 or 2
+//! - [`process`]: a role's processes, where there is no group
+//! - [`node`]: the whole machine
+//! - [`target`]: the target's own request counter
+
+pub mod cgroup;
+pub mod node;
+pub mod process;
+pub mod target;
+
+use crate::sample::Reading;
+
+/// What was read at one moment.
+pub type Readings = Vec<(Reading, f64)>;

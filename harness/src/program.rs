@@ -1,0 +1,259 @@
+//! Programs of others that the harness starts: where they are, and how they are called.
+//!
+//! Nothing here starts a long-running child: [`Invocation`] is a plain value,
+//! and the backend decides in which cgroup it runs.
+
+use std::env;
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use sha2::{Digest, Sha256};
+
+/// A program that is not there.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// A path was given, and there is no program at it.
+    #[error("{} is not a program that can be executed", path.display())]
+    NotExecutable {
+        /// The path that was given.
+        path: PathBuf,
+    },
+    /// No directory of `PATH` holds it.
+    #[error("no {} in PATH; {advice}", names.join(" or "))]
+    NotFound {
+        /// The names that were looked for.
+        names: Vec<String>,
+        /// How to get it.
+        advice: String,
+    },
+    /// It can't be asked for its version.
+    #[error("cannot run {}: {source}", path.display())]
+    Run {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It does not say its version.
+    #[error("{} does not say its version: {output}", path.display())]
+    Version {
+        /// The program.
+        path: PathBuf,
+        /// What it said instead.
+        output: String,
+    },
+}
+
+/// How a program is called. A value, so that it can be tested, logged and recorded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The program.
+    pub program: PathBuf,
+    /// Its arguments, without the program itself.
+    pub args: Vec<OsString>,
+    /// Environment that is set in addition to what is inherited.
+    pub env: Vec<(String, String)>,
+}
+
+/// A line that can be pasted into a shell.
+impl fmt::Display for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, value) in &self.env {
+            write!(f, "{name}={} ", quoted(OsStr::new(value)))?;
+        }
+        f.write_str(&quoted(self.program.as_os_str()))?;
+        for arg in &self.args {
+            write!(f, " {}", quoted(arg))?;
+        }
+        Ok(())
+    }
+}
+
+fn quoted(word: &OsStr) -> String {
+    let word = word.to_string_lossy();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(plain) {
+        word.into_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
+/// Finds a program: `explicit` and nothing else when it is given, else the
+/// first of `names` in the first directory of `PATH` that has one of them,
+/// else one of the absolute paths in `elsewhere`.
+///
+/// # Errors
+/// [`ProgramError::NotExecutable`] or [`ProgramError::NotFound`], the latter
+/// ending in `advice`.
+pub fn find(
+    explicit: Option<&Path>,
+    names: &[&str],
+    elsewhere: &[&str],
+    advice: &str,
+) -> Result<PathBuf, ProgramError> {
+    let search = env::var_os("PATH").unwrap_or_default();
+    find_in(&search, explicit, names, elsewhere, advice)
+}
+
+fn find_in(
+    search: &OsStr,
+    explicit: Option<&Path>,
+    names: &[&str],
+    elsewhere: &[&str],
+    advice: &str,
+) -> Result<PathBuf, ProgramError> {
+    if let Some(path) = explicit {
+        return if is_executable(path) {
+            Ok(path.to_owned())
+        } else {
+            Err(ProgramError::NotExecutable {
+                path: path.to_owned(),
+            })
+        };
+    }
+    env::split_paths(search)
+        .flat_map(|directory| names.iter().map(move |name| directory.join(name)))
+        .chain(elsewhere.iter().map(PathBuf::from))
+        .find(|path| is_executable(path))
+        .ok_or_else(|| ProgramError::NotFound {
+            names: names.iter().map(ToString::to_string).collect(),
+            advice: advice.to_owned(),
+        })
+}
+
+/// The first program of that name on `PATH`.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    find(None, &[name], &[], "").ok()
+}
+
+/// Whether a path is a program that can be run.
+pub fn is_executable(path: &Path) -> bool {
+    path.metadata()
+        .is_ok_and(|meta| meta.is_file() && meta.permissions().mode() & 0o111 != 0)
+}
+
+/// Everything that `program` with `args` prints, standard output first.
+///
+/// # Errors
+/// [`ProgramError::Run`] when it can't be started.
+pub fn output(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
+    let output = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|source| ProgramError::Run {
+            path: program.to_owned(),
+            source,
+        })?;
+    Ok(format!(
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    ))
+}
+
+/// The first line that a program prints, when it prints any.
+pub fn first_line(program: &Path, args: &[&str]) -> Option<String> {
+    let text = output(program, args).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    lines.find(|line| !line.is_empty()).map(str::to_owned)
+}
+
+/// SHA-256 of a file, in hexadecimal.
+///
+/// # Errors
+/// When it can't be read.
+pub fn sha256(path: &Path) -> io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut file = File::open(path)?;
+    let mut buffer = vec![0u8; 64 * 1024];
+    loop {
+        match io::Read::read(&mut file, &mut buffer)? {
+            0 => break,
+            length => hasher.update(&buffer[..length]),
+        }
+    }
+    Ok(hasher
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_as_sha256sum_does() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        fs::write(file.path(), "abc").unwrap();
+        // FIPS 180-4, appendix B.1.
+        assert_eq!(
+            sha256(file.path()).unwrap(),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+    }
+
+    use std::fs;
+
+    fn place(directory: &Path, name: &str, mode: u32) -> PathBuf {
+        let path = directory.join(name);
+        fs::write(&path, "").unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+        path
+    }
+
+    #[test]
+    fn the_first_directory_wins_and_then_the_first_name() {
+        let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        place(a.path(), "one", 0o644);
+        let two = place(a.path(), "two", 0o755);
+        let one = place(b.path(), "one", 0o755);
+        let search = env::join_paths([a.path(), b.path()]).unwrap();
+        let find = |names: &[&str]| find_in(&search, None, names, &[], "install it").unwrap();
+        assert_eq!(find(&["one", "two"]), two);
+        assert_eq!(find(&["one"]), one);
+    }
+
+    #[test]
+    fn a_path_that_was_given_is_the_only_one_looked_at() {
+        let directory = tempfile::tempdir().unwrap();
+        place(directory.path(), "one", 0o755);
+        let missing = directory.path().join("other");
+        let error = find_in(
+            directory.path().as_os_str(),
+            Some(&missing),
+            &["one"],
+            &[],
+            "",
+        )
+        .unwrap_err();
+        assert!(matches!(error, ProgramError::NotExecutable { path } if path == missing));
+    }
+
+    #[test]
+    fn what_is_missing_is_named_with_what_to_do() {
+        let error = find_in(OsStr::new(""), None, &["a", "b"], &[], "install a").unwrap_err();
+        assert_eq!(error.to_string(), "no a or b in PATH; install a");
+    }
+
+    #[test]
+    fn an_invocation_can_be_pasted() {
+        let invocation = Invocation {
+            program: "/usr/bin/k6".into(),
+            args: vec!["run".into(), "it's here.js".into(), "".into()],
+            env: vec![("STATS".into(), "p(50),avg".into())],
+        };
+        assert_eq!(
+            invocation.to_string(),
+            r"STATS='p(50),avg' /usr/bin/k6 run 'it'\''s here.js' ''"
+        );
+    }
+}

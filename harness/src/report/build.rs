@@ -1,0 +1,233 @@
+//! Records → report. Pure.
+
+use std::collections::BTreeSet;
+
+use super::{
+    CrossCheck, LoadReport, Report, SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Statistic,
+};
+use crate::metric::Metric;
+use crate::record::Records;
+use crate::sample::{Reading, Subject};
+use crate::scenario::Scenario;
+use crate::stats;
+use crate::trial::{Ledger, LedgerRow, TrialRecord, TrialStatus};
+
+/// The share of an arm's planned trials that must count.
+const VALID_SHARE_MIN: f64 = 0.5;
+
+/// Everything that the records say.
+pub fn build(records: &Records) -> Report {
+    let plan = &records.plan;
+    Report {
+        schema_version: SCHEMA_VERSION,
+        run: plan.run.clone(),
+        started: plan.started.clone(),
+        seed: plan.seed,
+        confidence: plan.confidence,
+        request_rate: plan.load.rate,
+        load: LoadReport {
+            driver: plan.load.driver,
+            rate_source: plan.load.rate_source,
+            capacity: plan.load.capacity,
+        },
+        warmup_seconds: plan.warmup_seconds,
+        measure_seconds: plan.measure_seconds,
+        scenarios: plan.arms.iter().map(|arm| scenario(records, arm)).collect(),
+        comparisons: Vec::new(),
+        noise_floor: Vec::new(),
+        cross_checks: cross_checks(records),
+        notes: notes(records),
+        trials: records.trials.clone(),
+        fingerprint: records.fingerprint.clone(),
+    }
+}
+
+fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
+    let planned = records
+        .plan
+        .trials
+        .iter()
+        .filter(|trial| trial.arm == arm.name)
+        .count();
+    let all: Vec<&TrialRecord> = records
+        .trials
+        .iter()
+        .filter(|trial| trial.arm == arm.name)
+        .collect();
+    let valid: Vec<&TrialRecord> = all
+        .iter()
+        .copied()
+        .filter(|trial| trial.status == TrialStatus::Valid)
+        .collect();
+    let (status, reason) = status(planned, &all, valid.len());
+    ScenarioReport {
+        name: arm.name.clone(),
+        question: arm.question.clone(),
+        analysis: arm.analysis.clone(),
+        status,
+        reason,
+        trials: valid.len() as u32,
+        planned_trials: planned as u32,
+        requests: valid.iter().map(|trial| trial.analysis.requests).sum(),
+        statistics: statistics(&valid, records.plan.confidence),
+        ledger: ledger(&valid),
+        telemetry_yield_ratio: None,
+    }
+}
+
+/// Enough trials must count, and a reader must learn why the others don't.
+fn status(planned: usize, all: &[&TrialRecord], valid: usize) -> (ScenarioStatus, Option<String>) {
+    let mut reasons = BTreeSet::new();
+    for trial in all {
+        let failed = trial
+            .analysis
+            .checks
+            .iter()
+            .filter(|check| !check.passed && check.severity == crate::trial::Severity::Invalidates)
+            .map(|check| check.detail.clone());
+        match trial.status {
+            TrialStatus::Valid => {}
+            TrialStatus::Invalid => reasons.extend(failed),
+            TrialStatus::Failed => reasons.extend(trial.error.clone()),
+        }
+    }
+    let reason = || {
+        let mut reason = format!("{valid} of {planned} trials count");
+        for text in &reasons {
+            reason.push_str("; ");
+            reason.push_str(text);
+        }
+        Some(reason)
+    };
+    if valid > 0 && valid as f64 >= planned as f64 * VALID_SHARE_MIN {
+        (ScenarioStatus::Ok, None)
+    } else if all.iter().any(|trial| trial.status == TrialStatus::Invalid) || valid > 0 {
+        (ScenarioStatus::Invalid, reason())
+    } else {
+        (ScenarioStatus::Failed, reason())
+    }
+}
+
+fn statistics(valid: &[&TrialRecord], confidence: f64) -> Vec<Statistic> {
+    // In the order in which trials list them, each once.
+    let mut keys: Vec<(Metric, Subject, Option<f64>)> = Vec::new();
+    for statistic in valid.iter().flat_map(|trial| &trial.analysis.statistics) {
+        let key = (statistic.metric, statistic.subject, statistic.quantile);
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys.sort_by(|a, b| {
+        (a.0, a.1)
+            .cmp(&(b.0, b.1))
+            .then(a.2.unwrap_or(0.0).total_cmp(&b.2.unwrap_or(0.0)))
+    });
+    keys.into_iter()
+        .filter_map(|(metric, subject, quantile)| {
+            let values: Vec<f64> = valid
+                .iter()
+                .flat_map(|trial| &trial.analysis.statistics)
+                .filter(|s| s.metric == metric && s.subject == subject && s.quantile == quantile)
+                .map(|s| s.value)
+                .collect();
+            let estimate = stats::estimate(&values, confidence)?;
+            Some(Statistic {
+                metric,
+                subject,
+                quantile,
+                estimate: estimate.point,
+                low: estimate.interval.map(|(low, _)| low),
+                high: estimate.interval.map(|(_, high)| high),
+                coefficient_of_variation: estimate.coefficient_of_variation,
+            })
+        })
+        .collect()
+}
+
+/// The trials' ledgers added up.
+fn ledger(valid: &[&TrialRecord]) -> Option<Ledger> {
+    let ledgers: Vec<&Ledger> = valid
+        .iter()
+        .filter_map(|trial| trial.analysis.ledger.as_ref())
+        .collect();
+    if ledgers.is_empty() {
+        return None;
+    }
+    let sum = |value: fn(&Ledger) -> f64| ledgers.iter().map(|ledger| value(ledger)).sum::<f64>();
+    let busy = sum(|ledger| ledger.node_busy_seconds);
+    let remainder = sum(|ledger| ledger.remainder_seconds);
+    Some(Ledger {
+        node_busy_seconds: busy,
+        steal_seconds: sum(|ledger| ledger.steal_seconds),
+        rows: Subject::ROLES
+            .into_iter()
+            .filter(|subject| ledgers.iter().any(|ledger| ledger.of(*subject).is_some()))
+            .map(|subject| LedgerRow {
+                subject,
+                cpu_seconds: ledgers.iter().filter_map(|ledger| ledger.of(subject)).sum(),
+            })
+            .collect(),
+        remainder_seconds: remainder,
+        other_tasks_seconds: ledgers
+            .iter()
+            .map(|ledger| ledger.other_tasks_seconds)
+            .sum(),
+        remainder_ratio: if busy > 0.0 { remainder / busy } else { 0.0 },
+        requests: ledgers.iter().map(|ledger| ledger.requests).sum(),
+    })
+}
+
+/// VictoriaMetrics' answers beside the harness's own readings.
+fn cross_checks(records: &Records) -> Vec<CrossCheck> {
+    records
+        .samples
+        .iter()
+        .filter(|sample| sample.reading == Reading::VictoriaMetricsCpuSecondsPerRequest)
+        .filter_map(|sample| {
+            let trial = records
+                .trials
+                .iter()
+                .find(|trial| trial.trial == sample.trial)?;
+            let metric = Metric::CpuSecondsPerRequest;
+            Some(CrossCheck {
+                scenario: trial.arm.clone(),
+                trial: trial.trial,
+                metric,
+                subject: sample.subject,
+                direct: trial.analysis.value(metric, sample.subject)?,
+                victoria_metrics: sample.value,
+            })
+        })
+        .collect()
+}
+
+/// What a reader must know.
+fn notes(records: &Records) -> Vec<String> {
+    let mut notes = records.plan.limitations.clone();
+    let done = records.trials.len();
+    let planned = records.plan.trials.len();
+    if done < planned {
+        notes.push(format!(
+            "The run ended early: {done} of {planned} trials were carried out."
+        ));
+    }
+    let open = records
+        .trials
+        .iter()
+        .filter_map(|trial| trial.analysis.ledger.as_ref())
+        .filter(|ledger| !ledger.closes())
+        .count();
+    if open > 0 {
+        notes.push(format!(
+            "In {open} of {done} trials more than {:.0} % of the machine's busy time belongs to no role; the ledger says what it is. Other processes can be closed; waking from idle is part of serving requests at this rate, and weighs less at a higher one.",
+            Ledger::REMAINDER_MAX * 100.0
+        ));
+    }
+    if records.fingerprint.machine.virtualised {
+        notes.push(
+            "This is a virtual machine: neighbours that can't be seen from inside share its cores. Compare within a run, not between machines."
+                .into(),
+        );
+    }
+    notes
+}

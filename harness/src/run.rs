@@ -1,0 +1,121 @@
+//! Plan → records: carries out every trial, writes down each as it ends.
+
+use crate::analysis;
+use crate::backend::{Backend, Observed, Sink, TrialError};
+use crate::fingerprint::Fingerprint;
+use crate::plan::{Plan, TrialPlan};
+use crate::record::{RecordError, Recorder};
+use crate::sample::{Phase, Sample};
+use crate::trial::{TrialAnalysis, TrialRecord, TrialStatus};
+
+/// News of a run, for whoever watches.
+pub trait Progress {
+    /// A trial begins.
+    fn trial(&mut self, trial: &TrialPlan);
+    /// A phase begins and takes this many seconds, as far as that is known.
+    fn phase(&mut self, phase: Phase, seconds: Option<f64>);
+    /// A trial is over.
+    fn done(&mut self, record: &TrialRecord);
+}
+
+/// Carries out the plan. Trials that fail or don't count are recorded and the
+/// run goes on; an interrupt or a record that can't be written ends it.
+///
+/// # Errors
+/// [`TrialError::Interrupted`] after an interrupt, and what kept records from
+/// being written; everything recorded until then stays.
+pub async fn execute<B: Backend>(
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    backend: &mut B,
+    recorder: &mut Recorder,
+    progress: &mut dyn Progress,
+) -> Result<Vec<TrialRecord>, TrialError> {
+    backend.begin(plan, recorder.directory()).await?;
+    let mut records = Vec::with_capacity(plan.trials.len());
+    for trial in &plan.trials {
+        progress.trial(trial);
+        let mut tee = Tee {
+            recorder,
+            progress,
+            samples: Vec::new(),
+        };
+        let outcome = backend.trial(plan, trial, &mut tee).await;
+        let samples = tee.samples;
+        let record = record(plan, fingerprint, trial, &samples, &outcome);
+        recorder.trial(&record)?;
+        progress.done(&record);
+        records.push(record);
+        match outcome {
+            Err(error @ (TrialError::Interrupted | TrialError::Record(_))) => {
+                backend.conclude(&[]).await;
+                return Err(error);
+            }
+            Err(error) => log::debug!("trial {}: {error}", trial.trial),
+            Ok(_) => {}
+        }
+    }
+    let samples = backend.conclude(&records).await;
+    recorder.samples(&samples)?;
+    Ok(records)
+}
+
+/// What a trial came to, from what it left.
+fn record(
+    plan: &Plan,
+    fingerprint: &Fingerprint,
+    trial: &TrialPlan,
+    samples: &[Sample],
+    outcome: &Result<Observed, TrialError>,
+) -> TrialRecord {
+    let (observed, analysis, error) = match outcome {
+        Ok(observed) => {
+            let failures = (!observed.failures.is_empty())
+                .then(|| format!("requests failed: {}", observed.failures.join("; ")));
+            (
+                observed.clone(),
+                analysis::trial(plan, fingerprint, samples),
+                failures,
+            )
+        }
+        Err(error) => (
+            Observed::default(),
+            TrialAnalysis::default(),
+            Some(crate::error::text(error)),
+        ),
+    };
+    TrialRecord {
+        trial: trial.trial,
+        block: trial.block,
+        arm: trial.arm.clone(),
+        status: match outcome {
+            Err(_) => TrialStatus::Failed,
+            Ok(_) if analysis.is_valid() => TrialStatus::Valid,
+            Ok(_) => TrialStatus::Invalid,
+        },
+        error,
+        phases: observed.phases,
+        window_unix: observed.window_unix,
+        analysis,
+    }
+}
+
+/// Writes each reading down and keeps it for the trial's analysis.
+struct Tee<'a> {
+    recorder: &'a mut Recorder,
+    progress: &'a mut dyn Progress,
+    samples: Vec<Sample>,
+}
+
+impl Sink for Tee<'_> {
+    fn samples(&mut self, samples: &[Sample]) -> Result<(), TrialError> {
+        let written: Result<(), RecordError> = self.recorder.samples(samples);
+        written?;
+        self.samples.extend_from_slice(samples);
+        Ok(())
+    }
+
+    fn phase(&mut self, phase: Phase, seconds: Option<f64>) {
+        self.progress.phase(phase, seconds);
+    }
+}

@@ -1,0 +1,128 @@
+//! The programs of this workspace: where they are, building them from a checkout.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::backend::TrialError;
+use crate::program::{is_executable, on_path};
+
+/// Programs of this workspace that scenarios name without a path.
+const WORKSPACE_PROGRAMS: [&str; 1] = ["target-app"];
+
+/// The checkout that this program was built from, when it still runs from there.
+pub fn checkout() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    let manifest = root.join("Cargo.toml");
+    // An installed copy must not build from a checkout that happens to exist.
+    let installed = env::current_exe().ok()?;
+    (manifest.is_file() && target_directory(&installed).is_some()).then(|| root.to_owned())
+}
+
+/// Cargo's target directory, from the path of a program in it.
+fn target_directory(program: &Path) -> Option<PathBuf> {
+    program
+        .ancestors()
+        .skip(1)
+        .find(|directory| {
+            directory.join("CACHEDIR.TAG").is_file() || directory.join(".rustc_info.json").is_file()
+        })
+        .map(Path::to_owned)
+}
+
+/// Where a program is, or what it has to be built from.
+#[derive(Debug)]
+pub enum Location {
+    /// It is there.
+    Installed(PathBuf),
+    /// It belongs to the checkout with this root.
+    Workspace(PathBuf),
+}
+
+/// The program that a scenario names, built if it is this workspace's.
+///
+/// # Errors
+/// When there is none or it can't be built, with what to do about it.
+pub fn target(name: &str) -> Result<PathBuf, TrialError> {
+    match locate(name)? {
+        Location::Installed(path) => Ok(path),
+        Location::Workspace(root) => build(name, &root),
+    }
+}
+
+/// Where a scenario's program is: a path as it stands, a program of this
+/// workspace, or an installed one beside this program.
+///
+/// # Errors
+/// When there is none, with what to do about it.
+pub fn locate(name: &str) -> Result<Location, TrialError> {
+    if name.contains('/') {
+        let path = PathBuf::from(name);
+        return if is_executable(&path) {
+            Ok(Location::Installed(path))
+        } else {
+            Err(TrialError::Missing(format!(
+                "the target program `{name}` is not there or not executable"
+            )))
+        };
+    }
+    if WORKSPACE_PROGRAMS.contains(&name)
+        && let Some(root) = checkout()
+    {
+        return Ok(Location::Workspace(root));
+    }
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|path| Some(path.parent()?.join(name)));
+    beside
+        .filter(|path| is_executable(path))
+        .or_else(|| on_path(name))
+        .map(Location::Installed)
+        .ok_or_else(|| {
+            TrialError::Missing(format!(
+                "the target program `{name}` is neither beside this program nor on PATH; \
+                 install it with `cargo install --path target-app`, or give its path as `target.program`"
+            ))
+        })
+}
+
+/// Builds a program of the workspace, always optimised: it is what is measured.
+fn build(name: &str, root: &Path) -> Result<PathBuf, TrialError> {
+    let missing = |what: String| TrialError::Missing(what);
+    let directory = env::current_exe()
+        .ok()
+        .and_then(|path| target_directory(&path))
+        .unwrap_or_else(|| root.join("target"));
+    log::info!("building {name} (cargo build --release --bin {name})");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    // Without `-p`, cargo resolves features as `cargo run` did for this
+    // program, so that every dependency is compiled once.
+    let output = Command::new(cargo)
+        .args(["build", "--release", "--locked", "--bin", name])
+        .arg("--target-dir")
+        .arg(&directory)
+        .current_dir(root)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .output()
+        .map_err(|error| missing(format!("cannot run cargo to build {name}: {error}")))?;
+    if !output.status.success() {
+        return Err(missing(format!(
+            "cargo could not build {name}:\n{}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )));
+    }
+    Ok(directory.join("release").join(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_path_says_so() {
+        let message = target("./nowhere/app").unwrap_err().to_string();
+        assert!(message.contains("./nowhere/app"), "{message}");
+    }
+}

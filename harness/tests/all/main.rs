@@ -1,0 +1,10 @@
+//! The program as a whole, a module per concern.
+
+mod bad_input;
+mod driver;
+mod lifecycle;
+mod records;
+mod scenario;
+mod schema;
+mod support;
+mod tools;

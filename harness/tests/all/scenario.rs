@@ -1,0 +1,277 @@
+//! A real, short measurement from end to end.
+
+use std::path::PathBuf;
+use std::sync::OnceLock;
+
+use crate::support::{flora_bench, leftovers, measuring, report, repository, run, scenarios};
+
+/// The target app, built once.
+pub fn target_app() -> PathBuf {
+    static APP: OnceLock<PathBuf> = OnceLock::new();
+    APP.get_or_init(|| {
+        let target = PathBuf::from(env!("CARGO_BIN_EXE_flora-bench"));
+        let target = target.ancestors().nth(2).unwrap().to_owned();
+        let status = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--release", "--locked", "--bin", "target-app"])
+            .arg("--target-dir")
+            .arg(&target)
+            .current_dir(repository())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        target.join("release/target-app")
+    })
+    .clone()
+}
+
+fn statistic<'a>(
+    report: &'a serde_json::Value,
+    scenario: usize,
+    metric: &str,
+    subject: &str,
+) -> &'a serde_json::Value {
+    report["scenarios"][scenario]["statistics"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|s| s["metric"] == metric && s["subject"] == subject)
+        .unwrap_or_else(|| panic!("no {metric} of the {subject}"))
+}
+
+fn short(out: &std::path::Path, more: &[&str]) -> (i32, String, String) {
+    run(flora_bench()
+        .args(["scenario", "baseline", "--rate", "300", "--blocks", "3"])
+        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+        .arg(out)
+        .args(more))
+}
+
+#[test]
+fn baseline() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = short(out.path(), &["--seed", "7"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("baseline"), "{stdout}");
+    assert_eq!(leftovers(), Vec::<String>::new());
+
+    let run_directory = out.path().join("latest");
+    for file in [
+        "plan.json",
+        "fingerprint.json",
+        "trials.jsonl",
+        "samples.jsonl",
+        "report.json",
+    ] {
+        let length = std::fs::metadata(run_directory.join(file))
+            .unwrap_or_else(|error| panic!("{file}: {error}"))
+            .len();
+        assert!(length > 0, "{file} is empty");
+    }
+
+    let report = report(out.path());
+    assert_eq!(report["schema_version"], 1);
+    assert_eq!(report["seed"], 7);
+    assert_eq!(report["request_rate"], 300.0);
+    assert_eq!(report["scenarios"][0]["status"], "ok");
+    let cost = statistic(&report, 0, "cpu_seconds_per_request", "target");
+    let (estimate, low, high) = (
+        cost["estimate"].as_f64().unwrap(),
+        cost["low"].as_f64().unwrap(),
+        cost["high"].as_f64().unwrap(),
+    );
+    // A request makes JSON, sorts and hashes: more than a microsecond, less than ten milliseconds.
+    assert!((1e-6..1e-2).contains(&estimate), "{estimate}");
+    assert!(low <= estimate && estimate <= high);
+    for (metric, subject) in [
+        ("cpu_seconds_per_request", "load"),
+        ("cpu_seconds_per_request", "harness"),
+        ("cpu_seconds_per_request", "node"),
+        ("cpu_seconds_per_request", "total"),
+        ("memory_working_set_bytes", "target"),
+        ("memory_peak_bytes", "target"),
+        ("requests_per_second", "target"),
+        ("startup_seconds", "target"),
+    ] {
+        let value = statistic(&report, 0, metric, subject)["estimate"]
+            .as_f64()
+            .unwrap();
+        assert!(value > 0.0, "{metric} of the {subject} is {value}");
+    }
+    let errors = statistic(&report, 0, "error_ratio", "target");
+    assert_eq!(errors["estimate"], 0.0);
+
+    let (code, stdout, stderr) = run(flora_bench()
+        .args(["verify", "latest", "--out"])
+        .arg(out.path()));
+    assert_eq!(code, 0, "{stdout}{stderr}");
+}
+
+#[test]
+fn more_work_costs_more() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let light = "question: q\ntarget: {work: 0}\n";
+    let heavy = "question: q\ntarget: {work: 20}\n";
+    let scenarios = scenarios(&[("baseline", light), ("heavy", heavy)]);
+    let (code, _, stderr) = run(flora_bench()
+        .args(["scenario", "heavy", "--rate", "300", "--blocks", "2"])
+        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+        .arg(out.path())
+        .arg("--scenarios")
+        .arg(scenarios.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    let cost = |scenario| {
+        statistic(&report, scenario, "cpu_seconds_per_request", "target")["estimate"]
+            .as_f64()
+            .unwrap()
+    };
+    assert_eq!(report["scenarios"][1]["name"], "heavy");
+    assert!(cost(1) > 2.0 * cost(0), "{} and {}", cost(0), cost(1));
+}
+
+#[test]
+fn an_agent_has_a_row_of_its_own() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    // An agent that burns CPU as fast as it may: its cost must show as the agent's.
+    let spin = "question: q\nagent:\n  version: '1'\n  processes:\n    - name: spinner\n      command: [sh, -c, 'while :; do :; done']\n";
+    let scenarios = scenarios(&[("spinner", spin)]);
+    let (_, _, stderr) = run(flora_bench()
+        .args(["scenario", "spinner", "--rate", "100", "--blocks", "1"])
+        .args(["--warmup", "300ms", "--measure", "1s", "--out"])
+        .arg(out.path())
+        .arg("--scenarios")
+        .arg(scenarios.path()));
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let report = report(out.path());
+    let ledger = &report["trials"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|trial| trial["arm"] == "spinner")
+        .unwrap()["ledger"];
+    let row = |subject: &str| {
+        ledger["rows"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|row| row["subject"] == subject)
+            .map(|row| row["cpu_seconds"].as_f64().unwrap())
+    };
+    assert!(row("agent").unwrap() > 0.2, "{ledger}\n{stderr}");
+}
+
+#[test]
+fn gzip_costs_the_target_more() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let scenarios = scenarios(&[("gzip", "question: q\nload: {gzip: true}\n")]);
+    let (code, _, stderr) = run(flora_bench()
+        .args(["scenario", "gzip", "--rate", "300", "--blocks", "2"])
+        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+        .arg(out.path())
+        .arg("--scenarios")
+        .arg(scenarios.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    let cost = |scenario| {
+        statistic(&report, scenario, "cpu_seconds_per_request", "target")["estimate"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!(cost(1) > cost(0), "{} and {}", cost(0), cost(1));
+}
+
+#[test]
+fn without_control_groups() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(flora_bench()
+        .env("FLORA_BENCH_NO_CGROUPS", "1")
+        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+        .arg(out.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    assert_eq!(report["fingerprint"]["accounting"]["cpu"], "processes");
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("per process"), "{notes}");
+    let cost = statistic(&report, 0, "cpu_seconds_per_request", "target");
+    assert!((1e-6..1e-2).contains(&cost["estimate"].as_f64().unwrap()));
+    let memory = statistic(&report, 0, "memory_working_set_bytes", "target");
+    assert!(memory["estimate"].as_f64().unwrap() > 100_000.0);
+}
+
+#[test]
+fn without_root() {
+    if !nix::unistd::geteuid().is_root() {
+        // Then every other test here is this one.
+        return;
+    }
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let work = tempfile::tempdir().unwrap();
+    // A place that an ordinary user can reach: copies of both programs, side by side.
+    let copy = |from: PathBuf| {
+        let to = work.path().join(from.file_name().unwrap());
+        std::fs::copy(from, &to).unwrap();
+        to
+    };
+    let program = copy(PathBuf::from(env!("CARGO_BIN_EXE_flora-bench")));
+    copy(target_app());
+    for directory in [out.path(), work.path()] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(directory, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    let scenarios = scenarios(&[]);
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(scenarios.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let mut command = std::process::Command::new(&program);
+    {
+        use std::os::unix::process::CommandExt;
+        // nobody, everywhere.
+        command.uid(65534).gid(65534);
+    }
+    let (code, _, stderr) = run(command
+        .current_dir("/")
+        .env("TMPDIR", work.path())
+        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+        .args(["--warmup", "300ms", "--measure", "1500ms", "--scenarios"])
+        .arg(scenarios.path())
+        .arg("--out")
+        .arg(out.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    assert_eq!(report["fingerprint"]["accounting"]["cpu"], "processes");
+    assert_eq!(report["fingerprint"]["accounting"]["memory"], "processes");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_plan() {
+    let scenarios = scenarios(&[("a", "question: q\n"), ("b", "question: q\n")]);
+    let plan = || {
+        run(flora_bench()
+            .args([
+                "scenario",
+                "all",
+                "--dry-run",
+                "--seed",
+                "3",
+                "--rate",
+                "100",
+            ])
+            .arg("--scenarios")
+            .arg(scenarios.path()))
+    };
+    let (code, first, stderr) = plan();
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(first, plan().1);
+    assert_eq!(
+        first.lines().filter(|line| line.contains("block")).count(),
+        18
+    );
+}

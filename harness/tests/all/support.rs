@@ -1,0 +1,111 @@
+//! What several modules use.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Mutex, MutexGuard};
+
+/// One measurement at a time; the program itself refuses a second one.
+pub fn measuring() -> MutexGuard<'static, ()> {
+    static MEASURING: Mutex<()> = Mutex::new(());
+    MEASURING
+        .lock()
+        .unwrap_or_else(|poisoned| poisoned.into_inner())
+}
+
+/// The program under test, called from the repository's root.
+pub fn flora_bench() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flora-bench"));
+    command.current_dir(repository());
+    command
+}
+
+/// The repository's root.
+pub fn repository() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap()
+}
+
+/// A scenario directory with the given files and a baseline.
+pub fn scenarios(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let baseline = ("baseline", "question: What does one request cost?\n");
+    for (name, text) in std::iter::once(&baseline).chain(files) {
+        std::fs::write(directory.path().join(format!("{name}.yaml")), text).unwrap();
+    }
+    directory
+}
+
+/// A program that a test makes: a shell script.
+pub fn script(directory: &Path, name: &str, text: &str) -> PathBuf {
+    use std::os::unix::fs::PermissionsExt;
+    let path = directory.join(name);
+    std::fs::write(&path, format!("#!/bin/sh\n{text}\n")).unwrap();
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+    path
+}
+
+/// Runs to the end and gives exit code, standard output and standard error.
+pub fn run(command: &mut Command) -> (i32, String, String) {
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = command.output().unwrap();
+    (
+        status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&stdout).into_owned(),
+        String::from_utf8_lossy(&stderr).into_owned(),
+    )
+}
+
+/// The report of the newest run.
+pub fn report(out: &Path) -> serde_json::Value {
+    let text = std::fs::read_to_string(out.join("latest/report.json")).unwrap();
+    serde_json::from_str(&text).unwrap()
+}
+
+/// Says loudly that a test did not run; where everything is required, fails.
+pub fn skip(test: &str, why: &str) {
+    eprintln!("SKIPPED: {test}: {why}");
+    assert!(
+        std::env::var_os("FLORA_BENCH_REQUIRE_ALL").is_none(),
+        "{test} must not be skipped here: {why}"
+    );
+}
+
+/// Everything of dead runs on this machine: processes, control groups, work directories.
+pub fn leftovers() -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
+        if String::from_utf8_lossy(&environment).contains("FLORA_BENCH_OWNER=") {
+            found.push(format!("process {}", entry.file_name().to_string_lossy()));
+        }
+    }
+    let mut stack = vec![PathBuf::from("/sys/fs/cgroup")];
+    while let Some(directory) = stack.pop() {
+        for entry in std::fs::read_dir(&directory)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                if entry
+                    .file_name()
+                    .to_string_lossy()
+                    .starts_with("flora-bench-")
+                {
+                    found.push(entry.path().display().to_string());
+                } else {
+                    stack.push(entry.path());
+                }
+            }
+        }
+    }
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("flora-bench-") {
+            found.push(entry.path().display().to_string());
+        }
+    }
+    found
+}

@@ -1,0 +1,159 @@
+//! With VictoriaMetrics and k6 present, and without.
+
+use crate::support::{flora_bench, leftovers, measuring, report, run, skip};
+
+fn on_path(name: &str) -> bool {
+    flora_bench::program::on_path(name).is_some()
+}
+
+/// A run of two short trials with these options.
+fn short(out: &std::path::Path, more: &[&str]) -> (i32, String, String) {
+    run(flora_bench()
+        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+        .args(["--warmup", "1s", "--measure", "3s", "--out"])
+        .arg(out)
+        .args(more))
+}
+
+#[test]
+fn victoria_metrics_gives_the_same_cost() {
+    if !on_path("victoria-metrics") {
+        return skip(
+            "victoria_metrics_gives_the_same_cost",
+            "no victoria-metrics",
+        );
+    }
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = short(out.path(), &[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let report = report(out.path());
+    let checks = report["cross_checks"].as_array().unwrap();
+    let valid = report["scenarios"][0]["trials"].as_u64().unwrap() as usize;
+    assert_eq!(checks.len(), valid, "{stdout}{stderr}");
+    for check in checks {
+        let direct = check["direct"].as_f64().unwrap();
+        let series = check["victoria_metrics"].as_f64().unwrap();
+        // Both hold the same seconds but for the window's edges: a scrape a second, three of them.
+        assert!((0.5..2.0).contains(&(series / direct)), "{check}");
+    }
+    let programs = report["fingerprint"]["programs"].to_string();
+    assert!(programs.contains("victoria-metrics"), "{programs}");
+    assert!(
+        out.path().join("latest/victoria-metrics").is_dir(),
+        "its data is in the run"
+    );
+}
+
+#[test]
+fn without_victoria_metrics_the_report_says_so() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = short(out.path(), &["--victoria-metrics", "off"]);
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    assert_eq!(report["cross_checks"].as_array().unwrap().len(), 0);
+    assert!(report["notes"].to_string().contains("VictoriaMetrics"));
+}
+
+#[test]
+fn a_server_of_ones_own_gets_the_readings_pushed() {
+    let Some(program) = flora_bench::program::on_path("victoria-metrics") else {
+        return skip(
+            "a_server_of_ones_own_gets_the_readings_pushed",
+            "no victoria-metrics",
+        );
+    };
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let url = format!("http://127.0.0.1:{port}");
+    let mut server = std::process::Command::new(program)
+        .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
+        .arg(format!("-storageDataPath={}", data.path().display()))
+        .arg("-search.latencyOffset=0s")
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let (code, _, stderr) = short(out.path(), &["--victoria-metrics", &url]);
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    let checks = report["cross_checks"].as_array().unwrap();
+    assert!(!checks.is_empty(), "{stderr}");
+    for check in checks {
+        let ratio = check["victoria_metrics"].as_f64().unwrap() / check["direct"].as_f64().unwrap();
+        assert!((0.5..2.0).contains(&ratio), "{check}");
+    }
+}
+
+#[test]
+fn a_server_that_is_not_there_or_cannot_be() {
+    for (url, code, words) in [
+        ("http://127.0.0.1:9", 3, "127.0.0.1:9"),
+        ("https://example.org", 2, "https"),
+        ("http://user:secret@127.0.0.1:1", 2, "credentials"),
+        ("nonsense", 2, "nonsense"),
+    ] {
+        let _guard = measuring();
+        let out = tempfile::tempdir().unwrap();
+        let (found, _, stderr) = short(out.path(), &["--victoria-metrics", url]);
+        assert_eq!(found, code, "{url}: {stderr}");
+        assert!(stderr.contains(words), "{stderr}");
+    }
+}
+
+#[test]
+fn k6_in_the_place_of_the_built_in_driver() {
+    if !on_path("k6") {
+        return skip("k6_in_the_place_of_the_built_in_driver", "no k6");
+    }
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = short(out.path(), &["--load", "k6"]);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let report = report(out.path());
+    assert_eq!(report["load"]["driver"], "k6");
+    let of = |metric: &str, subject: &str| {
+        report["scenarios"][0]["statistics"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|s| s["metric"] == metric && s["subject"] == subject)
+            .unwrap_or_else(|| panic!("no {metric} of the {subject}"))["estimate"]
+            .as_f64()
+            .unwrap()
+    };
+    assert!((1e-6..1e-2).contains(&of("cpu_seconds_per_request", "target")));
+    assert!(of("cpu_seconds_per_request", "load") > 0.0);
+    assert!((295.0..=305.0).contains(&of("requests_per_second", "target")));
+    assert!(of("request_duration_seconds", "target") > 0.0);
+    let programs = report["fingerprint"]["programs"].to_string();
+    assert!(programs.contains("k6 v"), "{programs}");
+    assert!(report["notes"].to_string().contains("k6"));
+}
+
+#[test]
+fn k6_that_is_not_installed_is_told_with_what_to_do() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, _, stderr) = run(flora_bench()
+        .env("PATH", "/usr/bin:/bin")
+        .env("HOME", out.path())
+        .args([
+            "scenario", "baseline", "--load", "k6", "--rate", "100", "--out",
+        ])
+        .arg(out.path()));
+    if stderr.contains("trials at") {
+        return skip("k6_that_is_not_installed", "k6 is in /usr/bin");
+    }
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("install"), "{stderr}");
+}

