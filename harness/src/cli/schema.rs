@@ -3,7 +3,6 @@
 use clap::{Args, ValueEnum};
 
 use super::exit::Failure;
-use crate::report::Report;
 use crate::scenario::wire::WireScenario;
 
 /// Print the JSON Schema of a file.
@@ -31,8 +30,8 @@ enum File {
 /// # Errors
 /// When standard output can't be written to.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    super::print_json(&match arguments.file {
-        File::Scenario => schemars::schema_for!(WireScenario),
-        File::Report => schemars::schema_for!(Report),
-    })
+    match arguments.file {
+        File::Scenario => super::print_json(&schemars::schema_for!(WireScenario)),
+        File::Report => super::print(&crate::report::schema()),
+    }
 }

@@ -7,17 +7,16 @@ use crate::trial::{Check, Ledger, Severity, TrialRecord, TrialStatus};
 /// Whether a ledger closes, and what is left over.
 pub fn ledger(ledger: &Ledger) -> String {
     let rest = share(ledger.remainder_ratio);
+    let missing = ledger.missing();
     if ledger.closes() {
         let roles = share(1.0 - ledger.remainder_ratio);
         format!(
-            "The ledger closes: {roles} of the machine's busy time belongs to a role, {rest} \
-             to none{}.",
-            ledger.missing()
+            "The ledger closes: {roles} of the machine's busy time belongs to a role, {rest} to \
+             none{missing}."
         )
     } else {
         format!(
-            "The ledger is open: {rest} of the machine's busy time belongs to no role{}.",
-            ledger.missing()
+            "The ledger is open: {rest} of the machine's busy time belongs to no role{missing}."
         )
     }
 }
