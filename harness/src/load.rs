@@ -62,8 +62,9 @@ pub struct LoadResult {
     pub dropped: u64,
     /// Length of the window, in seconds.
     pub window_seconds: f64,
-    /// How late requests were handed to a connection, 99th percentile, in seconds.
-    pub send_lag_seconds: Option<f64>,
+    /// How late requests were handed to a connection: `[quantile, seconds]`. Part of
+    /// every duration; what is left without it is the time since the actual send.
+    pub send_lag: Vec<(f64, f64)>,
     /// Request durations: `[upper bound in seconds, count]` of each bucket that is not empty.
     pub buckets: Vec<(f64, u64)>,
     /// Request durations where the driver gives no histogram: `[quantile, seconds]`.

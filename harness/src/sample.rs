@@ -152,8 +152,8 @@ pub enum Reading {
     RequestsDropped,
     /// Load driver: length of its window, in seconds.
     WindowSeconds,
-    /// Load driver: how late requests were handed to a connection, 99th
-    /// percentile, in seconds.
+    /// Load driver: how late requests were handed to a connection, in
+    /// seconds, as quantiles.
     SendLagSeconds,
     /// Load driver: time from the intended start to the last byte of the
     /// answer, in seconds: a histogram, or single quantiles where the driver

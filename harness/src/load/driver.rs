@@ -38,6 +38,9 @@ use crate::clock::monotonic_ns;
 /// How long late answers are awaited after the window, at most.
 pub const GRACE: Duration = Duration::from_secs(1);
 
+/// Which quantiles of the send lag are reported.
+const LAG_QUANTILES: [f64; 2] = [0.5, 0.99];
+
 /// Failures that are kept in words.
 const FAILURES_KEPT: usize = 5;
 
@@ -453,8 +456,11 @@ impl Session {
             failed: tally.failed + tally.offered.saturating_sub(finished),
             dropped: unsent,
             window_seconds: (tally.window.close - tally.window.open) as f64 / 1e9,
-            send_lag_seconds: (!tally.send_lag.is_empty())
-                .then(|| tally.send_lag.value_at_quantile(0.99) as f64 / 1e9),
+            send_lag: LAG_QUANTILES
+                .into_iter()
+                .filter(|_| !tally.send_lag.is_empty())
+                .map(|q| (q, tally.send_lag.value_at_quantile(q) as f64 / 1e9))
+                .collect(),
             buckets: tally
                 .durations
                 .iter_recorded()

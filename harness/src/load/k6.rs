@@ -334,7 +334,7 @@ fn parse_summary(
         dropped,
         window_seconds: summary.measure_seconds,
         // k6 keeps neither the intended start nor a histogram.
-        send_lag_seconds: None,
+        send_lag: Vec::new(),
         buckets: Vec::new(),
         quantiles,
         failures,

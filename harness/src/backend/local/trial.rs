@@ -293,11 +293,12 @@ fn load_samples(sampler: &Sampler<'_>, result: &LoadResult) -> Vec<Sample> {
         one(Reading::RequestsDropped, result.dropped as f64),
         one(Reading::WindowSeconds, result.window_seconds),
     ];
-    samples.extend(
-        result
-            .send_lag_seconds
-            .map(|lag| one(Reading::SendLagSeconds, lag)),
-    );
+    for &(quantile, seconds) in &result.send_lag {
+        samples.push(Sample {
+            quantile: Some(quantile),
+            ..one(Reading::SendLagSeconds, seconds)
+        });
+    }
     if !result.buckets.is_empty() {
         let count: u64 = result.buckets.iter().map(|(_, count)| count).sum();
         samples.push(Sample {
