@@ -68,6 +68,20 @@ pub struct LocalBackend {
     cancel: Cancel,
 }
 
+/// Which control groups account for the roles.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum GroupChoice {
+    /// Every hierarchy that there is.
+    #[default]
+    Auto,
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+    /// None: processes are accounted one by one.
+    Off,
+}
+
 /// Removes a run's work directory with everything in it.
 #[derive(Debug)]
 pub struct WorkDirectory(PathBuf);
@@ -113,14 +127,20 @@ impl LocalBackend {
         cancel: Cancel,
         target_cpus: usize,
         choice: &Choice,
+        groups: GroupChoice,
     ) -> Result<Self, TrialError> {
         let owner = Owner::current();
         let work = WorkDirectory::create(owner)?;
-        let hierarchies = Hierarchies::discover();
+        let mut hierarchies = Hierarchies::discover();
+        match groups {
+            GroupChoice::Auto | GroupChoice::Off => {}
+            GroupChoice::V1 => hierarchies.v2 = None,
+            GroupChoice::V2 => hierarchies.v1.clear(),
+        }
         let mut limitations = Vec::new();
-        let tree = if std::env::var_os("FLORA_BENCH_NO_CGROUPS").is_some() {
+        let tree = if groups == GroupChoice::Off {
             limitations.push(
-                "Control groups were switched off (FLORA_BENCH_NO_CGROUPS): CPU time and memory are read per process."
+                "Control groups were switched off: CPU time and memory are read per process."
                     .to_owned(),
             );
             None

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::exit::{self, Failure};
 use super::progress::Watcher;
 use crate::backend::local::monitor::Choice;
-use crate::backend::local::{LocalBackend, WorkDirectory};
+use crate::backend::local::{GroupChoice, LocalBackend, WorkDirectory};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
 use crate::plan::{self, LoadDriver, LoadPlan, Plan, RateSource};
@@ -76,6 +76,11 @@ pub struct Arguments {
     #[arg(long, value_name = "URL|off", value_parser = victoria_metrics)]
     victoria_metrics: Option<Choice>,
 
+    /// Which control groups account for the roles; without any, processes are
+    /// accounted one by one.
+    #[arg(long, value_enum, default_value_t = GroupsName::Auto)]
+    cgroups: GroupsName,
+
     /// Show the plan and measure nothing.
     #[arg(long)]
     dry_run: bool,
@@ -93,6 +98,29 @@ pub struct Arguments {
 enum BackendName {
     /// Processes on this machine.
     Local,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum GroupsName {
+    /// Whatever this machine has and lets be used.
+    Auto,
+    /// Version 1 only.
+    V1,
+    /// Version 2 only.
+    V2,
+    /// None.
+    Off,
+}
+
+impl From<GroupsName> for GroupChoice {
+    fn from(name: GroupsName) -> Self {
+        match name {
+            GroupsName::Auto => GroupChoice::Auto,
+            GroupsName::V1 => GroupChoice::V1,
+            GroupsName::V2 => GroupChoice::V2,
+            GroupsName::Off => GroupChoice::Off,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -186,6 +214,7 @@ async fn measure(arguments: Arguments) -> Result<(), Failure> {
         cancel,
         cpus,
         &arguments.victoria_metrics.clone().unwrap_or_default(),
+        arguments.cgroups.into(),
     )?;
     eprintln!(
         "checking {}{}",

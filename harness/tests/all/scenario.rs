@@ -184,24 +184,53 @@ fn gzip_costs_the_target_more() {
     assert!(cost(1) > cost(0), "{} and {}", cost(0), cost(1));
 }
 
-#[test]
-fn without_control_groups() {
+/// A run with these control groups; its sources of CPU and memory figures.
+fn sources(groups: &str) -> (String, String) {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let (code, _, stderr) = run(flora_bench()
-        .env("FLORA_BENCH_NO_CGROUPS", "1")
         .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+        .args(["--warmup", "300ms", "--measure", "1500ms"])
+        .args(["--cgroups", groups, "--out"])
         .arg(out.path()));
     assert_eq!(code, 0, "{stderr}");
+    assert_eq!(leftovers(), Vec::<String>::new());
     let report = report(out.path());
-    assert_eq!(report["fingerprint"]["accounting"]["cpu"], "processes");
-    let notes = report["notes"].to_string();
-    assert!(notes.contains("per process"), "{notes}");
     let cost = statistic(&report, 0, "cpu_seconds_per_request", "target");
     assert!((1e-6..1e-2).contains(&cost["estimate"].as_f64().unwrap()));
     let memory = statistic(&report, 0, "memory_working_set_bytes", "target");
     assert!(memory["estimate"].as_f64().unwrap() > 100_000.0);
+    let accounting = &report["fingerprint"]["accounting"];
+    if accounting["cpu"] == "processes" {
+        let notes = report["notes"].to_string();
+        assert!(notes.contains("per process"), "{notes}");
+    }
+    let text = |key: &str| accounting[key].as_str().unwrap().to_owned();
+    (text("cpu"), text("memory"))
+}
+
+#[test]
+fn without_control_groups() {
+    assert_eq!(sources("off"), ("processes".into(), "processes".into()));
+}
+
+#[test]
+fn with_control_groups_of_either_version() {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    for (version, kind) in [("v1", " - cgroup "), ("v2", " - cgroup2 ")] {
+        let root = nix::unistd::geteuid().is_root();
+        if !root || !mounts.contains(kind) {
+            eprintln!("SKIPPED: control groups {version}: not mounted here, or no root");
+            continue;
+        }
+        let (cpu, memory) = sources(version);
+        assert_eq!(cpu, format!("cgroup {version}"));
+        // Version 2 has no memory figures where its controller is version 1's.
+        assert!(
+            memory == cpu || (version == "v2" && memory == "processes"),
+            "{memory}"
+        );
+    }
 }
 
 #[test]
