@@ -13,7 +13,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -32,6 +31,7 @@ use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_
 use crate::sample::{Sample, Subject};
 use crate::scenario::{BASELINE, Scenario};
 use crate::trial::TrialRecord;
+use crate::victoria_metrics::child;
 use crate::{owner::Owner, program, workspace};
 
 pub mod cgroup;
@@ -289,7 +289,10 @@ impl Backend for LocalBackend {
             }
         }
         if self.workshop.port.is_none() {
-            self.workshop.port = Some(free_port()?);
+            let port = child::free_port().map_err(|error| {
+                TrialError::Missing(format!("no loopback port is free: {error}"))
+            })?;
+            self.workshop.port = Some(port);
         }
         let mut capacity = None;
         for arm in arms {
@@ -333,7 +336,7 @@ impl Backend for LocalBackend {
                     Found::Program(_, program) => Some(program),
                     _ => None,
                 })
-                .cloned()
+                .map(without_directory)
                 .collect(),
             scenario_files: arms
                 .iter()
@@ -371,6 +374,15 @@ impl Backend for LocalBackend {
     }
 }
 
+/// Where a program lies is the user's own business; records are published.
+fn without_directory(program: &Program) -> Program {
+    let name = |path: &String| Some(Path::new(path).file_name()?.to_string_lossy().into_owned());
+    Program {
+        command: program.command.as_ref().and_then(name),
+        ..program.clone()
+    }
+}
+
 fn k6_program() -> Result<Program, TrialError> {
     let missing = |error: program::ProgramError| TrialError::Missing(error.to_string());
     let path = k6::find_program(None).map_err(missing)?;
@@ -380,15 +392,4 @@ fn k6_program() -> Result<Program, TrialError> {
         sha256: program::sha256(&path).ok(),
         command: Some(path.display().to_string()),
     })
-}
-
-/// A loopback port that nobody listens on.
-///
-/// # Errors
-/// When the machine has none.
-pub fn free_port() -> Result<u16, TrialError> {
-    TcpListener::bind(("127.0.0.1", 0))
-        .and_then(|listener| listener.local_addr())
-        .map(|address| address.port())
-        .map_err(|error| TrialError::Missing(format!("no loopback port is free: {error}")))
 }

@@ -4,7 +4,6 @@
 //! [`Client::flush`] and [`Client::reload`] are VictoriaMetrics' own.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -237,7 +236,7 @@ impl Client {
             builder = builder.no_proxy();
         }
         let http = builder.build().map_err(|error| ClientError::Setup {
-            reason: chain(&error),
+            reason: crate::error::text(&error),
         })?;
         Ok(Client { server, http })
     }
@@ -405,7 +404,7 @@ impl Client {
                 return Err(ClientError::Exchange {
                     url: url.to_string(),
                     promql,
-                    reason: chain(&error.without_url()),
+                    reason: crate::error::text(&error.without_url()),
                 });
             }
         };
@@ -424,17 +423,6 @@ impl Client {
 /// A time as the API takes it: seconds with milliseconds.
 fn seconds(time: f64) -> String {
     format!("{time:.3}")
-}
-
-/// An error and its causes in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
-    }
-    text
 }
 
 /// Why a server refused: the API's `error`, or the beginning of whatever it sent.
