@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use crate::support::{flora_bench, measuring, run};
+use crate::support::{flora_bench, measuring, repository, run};
 
 /// One short run, shared by the tests of this module.
 fn recorded() -> tempfile::TempDir {
@@ -53,6 +53,12 @@ fn an_untouched_run_agrees_and_renders_the_same_again() {
     assert_eq!(code, 0, "{stderr}");
     let after = fs::read_to_string(directory.join("report.json")).unwrap();
     assert_eq!(before, after);
+}
+
+#[test]
+fn the_run_that_the_readme_shows_agrees_with_its_samples() {
+    let (code, stdout, stderr) = verify(&repository().join("results/example"));
+    assert_eq!(code, 0, "{stdout}{stderr}");
 }
 
 #[test]
