@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::sync::OnceLock;
 
-use crate::support::{flora_bench, leftovers, measuring, report, repository, run, scenarios};
+use crate::support::{
+    flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios,
+};
 
 /// The target app, built once.
 pub fn target_app() -> PathBuf {
@@ -39,11 +41,13 @@ fn statistic<'a>(
 }
 
 fn short(out: &std::path::Path, more: &[&str]) -> (i32, String, String) {
-    run(flora_bench()
-        .args(["scenario", "baseline", "--rate", "300", "--blocks", "3"])
-        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
-        .arg(out)
-        .args(more))
+    run_until_valid(
+        flora_bench()
+            .args(["scenario", "baseline", "--rate", "300", "--blocks", "3"])
+            .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+            .arg(out)
+            .args(more),
+    )
 }
 
 #[test]
@@ -114,12 +118,14 @@ fn more_work_costs_more() {
     let light = "question: q\ntarget: {work: 0}\n";
     let heavy = "question: q\ntarget: {work: 20}\n";
     let scenarios = scenarios(&[("baseline", light), ("heavy", heavy)]);
-    let (code, _, stderr) = run(flora_bench()
-        .args(["scenario", "heavy", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
-        .arg(out.path())
-        .arg("--scenarios")
-        .arg(scenarios.path()));
+    let (code, _, stderr) = run_until_valid(
+        flora_bench()
+            .args(["scenario", "heavy", "--rate", "300", "--blocks", "2"])
+            .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+            .arg(out.path())
+            .arg("--scenarios")
+            .arg(scenarios.path()),
+    );
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     let cost = |scenario| {
@@ -138,12 +144,14 @@ fn an_agent_has_a_row_of_its_own() {
     // An agent that burns CPU as fast as it may: its cost must show as the agent's.
     let spin = "question: q\nagent:\n  version: '1'\n  processes:\n    - name: spinner\n      command: [sh, -c, 'while :; do :; done']\n";
     let scenarios = scenarios(&[("spinner", spin)]);
-    let (_, _, stderr) = run(flora_bench()
-        .args(["scenario", "spinner", "--rate", "100", "--blocks", "1"])
-        .args(["--warmup", "300ms", "--measure", "1s", "--out"])
-        .arg(out.path())
-        .arg("--scenarios")
-        .arg(scenarios.path()));
+    let (_, _, stderr) = run_until_valid(
+        flora_bench()
+            .args(["scenario", "spinner", "--rate", "100", "--blocks", "1"])
+            .args(["--warmup", "300ms", "--measure", "1s", "--out"])
+            .arg(out.path())
+            .arg("--scenarios")
+            .arg(scenarios.path()),
+    );
     assert_eq!(leftovers(), Vec::<String>::new());
     let report = report(out.path());
     let ledger = &report["trials"]
@@ -168,12 +176,14 @@ fn gzip_costs_the_target_more() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let scenarios = scenarios(&[("gzip", "question: q\nload: {gzip: true}\n")]);
-    let (code, _, stderr) = run(flora_bench()
-        .args(["scenario", "gzip", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
-        .arg(out.path())
-        .arg("--scenarios")
-        .arg(scenarios.path()));
+    let (code, _, stderr) = run_until_valid(
+        flora_bench()
+            .args(["scenario", "gzip", "--rate", "300", "--blocks", "2"])
+            .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
+            .arg(out.path())
+            .arg("--scenarios")
+            .arg(scenarios.path()),
+    );
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     let cost = |scenario| {
@@ -188,11 +198,13 @@ fn gzip_costs_the_target_more() {
 fn sources(groups: &str) -> (String, String) {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
-    let (code, _, stderr) = run(flora_bench()
-        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "300ms", "--measure", "1500ms"])
-        .args(["--cgroups", groups, "--out"])
-        .arg(out.path()));
+    let (code, _, stderr) = run_until_valid(
+        flora_bench()
+            .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+            .args(["--warmup", "300ms", "--measure", "1500ms"])
+            .args(["--cgroups", groups, "--out"])
+            .arg(out.path()),
+    );
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(leftovers(), Vec::<String>::new());
     let report = report(out.path());
@@ -265,14 +277,16 @@ fn without_root() {
         // nobody, everywhere.
         command.uid(65534).gid(65534);
     }
-    let (code, _, stderr) = run(command
-        .current_dir("/")
-        .env("TMPDIR", work.path())
-        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "300ms", "--measure", "1500ms", "--scenarios"])
-        .arg(scenarios.path())
-        .arg("--out")
-        .arg(out.path()));
+    let (code, _, stderr) = run_until_valid(
+        command
+            .current_dir("/")
+            .env("TMPDIR", work.path())
+            .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+            .args(["--warmup", "300ms", "--measure", "1500ms", "--scenarios"])
+            .arg(scenarios.path())
+            .arg("--out")
+            .arg(out.path()),
+    );
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     assert_eq!(report["fingerprint"]["accounting"]["cpu"], "processes");

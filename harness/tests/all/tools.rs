@@ -1,6 +1,6 @@
 //! With VictoriaMetrics and k6 present, and without.
 
-use crate::support::{flora_bench, leftovers, measuring, report, run, skip};
+use crate::support::{flora_bench, leftovers, measuring, report, run, run_until_valid, skip};
 
 fn on_path(name: &str) -> bool {
     flora_bench::program::on_path(name).is_some()
@@ -8,11 +8,13 @@ fn on_path(name: &str) -> bool {
 
 /// A run of two short trials with these options.
 fn short(out: &std::path::Path, more: &[&str]) -> (i32, String, String) {
-    run(flora_bench()
-        .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
-        .args(["--warmup", "1s", "--measure", "3s", "--out"])
-        .arg(out)
-        .args(more))
+    run_until_valid(
+        flora_bench()
+            .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
+            .args(["--warmup", "1s", "--measure", "3s", "--out"])
+            .arg(out)
+            .args(more),
+    )
 }
 
 #[test]
