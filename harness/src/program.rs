@@ -165,6 +165,11 @@ pub fn first_line(program: &Path, args: &[&str]) -> Option<String> {
     lines.find(|line| !line.is_empty()).map(str::to_owned)
 }
 
+/// Bytes in hexadecimal, as hashes are written.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// SHA-256 of a file, in hexadecimal.
 ///
 /// # Errors
@@ -179,11 +184,7 @@ pub fn sha256(path: &Path) -> io::Result<String> {
             length => hasher.update(&buffer[..length]),
         }
     }
-    Ok(hasher
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    Ok(hex(&hasher.finalize()))
 }
 
 #[cfg(test)]

@@ -19,7 +19,6 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::cgroup::{Hierarchies, Tree};
-use self::cpus::CpuSets;
 use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
 use super::{Backend, LoadRequest, Observed, Sink, TrialError};
@@ -189,11 +188,6 @@ impl LocalBackend {
             clock,
             cancel,
         })
-    }
-
-    /// CPUs by role.
-    pub fn cpu_sets(&self) -> &CpuSets {
-        &self.workshop.cpu_sets
     }
 
     /// The load of an arm at a rate, against the system that is up.

@@ -3,7 +3,7 @@
 //! Files are opened once and read with `pread`, which the kernel answers anew
 //! each time; opening them at every reading would double the cost.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -161,12 +161,6 @@ pub(crate) fn key(text: &str, name: &str) -> io::Result<f64> {
             (key == name).then(|| value.trim().parse().ok())?
         })
         .ok_or_else(|| io::Error::other(format!("no `{name}` in it")))
-}
-
-/// Whether this process may make groups in a directory, for `doctor`.
-pub fn writable(directory: &Path) -> bool {
-    nix::unistd::access(directory, nix::unistd::AccessFlags::W_OK).is_ok()
-        && fs::metadata(directory).is_ok()
 }
 
 #[cfg(test)]

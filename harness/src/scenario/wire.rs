@@ -251,7 +251,7 @@ impl Resolver<'_> {
             agent: file.agent.map(|agent| self.agent(agent)).transpose()?,
             load: self.load(file.load, defaults.load)?,
             trials: self.trials(file.trials, defaults.trials)?,
-            file_sha256: hex(&Sha256::digest(text.as_bytes())),
+            file_sha256: crate::program::hex(&Sha256::digest(text.as_bytes())),
         })
     }
 
@@ -417,10 +417,6 @@ impl Resolver<'_> {
 fn either<T>(file: Option<T>, default: Option<T>) -> T {
     file.or(default)
         .expect("the built-in defaults have every key")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]
