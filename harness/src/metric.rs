@@ -81,5 +81,34 @@ impl Metric {
     }
 }
 
+impl Metric {
+    /// A change within ± this counts as none, where a run can tell it at all.
+    /// Tails, peaks and start-up move more from run to run than means do, and
+    /// a smaller change of them is nobody's concern.
+    pub fn margin_ratio(self) -> f64 {
+        match self {
+            Metric::CpuSecondsPerRequest | Metric::MemoryWorkingSetBytes => 0.02,
+            _ => 0.05,
+        }
+    }
+
+    /// Whether arms are compared by it. The rate is the same for all by design,
+    /// and errors and throttling make a trial invalid; zeros have no ratio.
+    pub fn is_compared(self) -> bool {
+        !matches!(
+            self,
+            Metric::RequestsPerSecond | Metric::ErrorRatio | Metric::CpuThrottledSeconds
+        )
+    }
+
+    /// Whether a change of it is a claim fixed in advance.
+    pub fn is_headline(self) -> bool {
+        matches!(
+            self,
+            Metric::CpuSecondsPerRequest | Metric::MemoryWorkingSetBytes
+        )
+    }
+}
+
 /// The quantiles of request duration that every trial reports.
 pub const QUANTILES: [f64; 4] = [0.5, 0.95, 0.99, 0.999];

@@ -32,12 +32,20 @@ pub struct Plan {
     pub warmup_seconds: f64,
     /// How long each trial's window is, in seconds.
     pub measure_seconds: f64,
+    /// How many slices each window is cut into. With more than one, the arms of
+    /// a block are alive together and take turns, slice by slice.
+    #[serde(default = "one")]
+    pub slices: u32,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
     /// The arms: each scenario as it was resolved from its file and the defaults.
     pub arms: Vec<Scenario>,
     /// The trials, in the order in which they run.
     pub trials: Vec<TrialPlan>,
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// The load that every trial of a run gets.

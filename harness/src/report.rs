@@ -56,12 +56,16 @@ pub struct Report {
     pub warmup_seconds: f64,
     /// Measured window of each trial, in seconds.
     pub measure_seconds: f64,
+    /// Slices that each window is cut into, between which the arms of a block take turns; 1 when trials run one after another.
+    pub slices: u32,
     /// One entry per arm.
     pub scenarios: Vec<ScenarioReport>,
     /// Each arm against the baseline.
     pub comparisons: Vec<Comparison>,
     /// What separates two identical baselines.
     pub noise_floor: Vec<NoiseFloor>,
+    /// How costs moved while the run went on.
+    pub drifts: Vec<DriftReport>,
     /// The same figures by another way.
     pub cross_checks: Vec<CrossCheck>,
     /// What the run did without, and what a reader must know.
@@ -163,22 +167,57 @@ pub struct Statistic {
 pub struct Comparison {
     /// The arm.
     pub scenario: String,
-    /// What it is compared with.
+    /// What it is compared with; where its twin was measured too, with both.
     pub baseline: String,
     /// What.
     pub metric: Metric,
     /// Of whom.
     pub subject: Subject,
-    /// Scenario ÷ baseline − 1.
+    /// For durations: which quantile, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// Whether it is one of the claims that were fixed in advance; the others
+    /// stand beside them and are corrected for their number among themselves.
+    pub headline: bool,
+    /// Blocks in which both sides count.
+    pub blocks: u32,
+    /// Scenario ÷ baseline − 1: mean over blocks of the log-ratio.
     pub overhead_ratio: f64,
-    /// Lower end of the interval.
+    /// Lower end of the interval; none with one block.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Chance of such a difference between equals.
+    /// The same in the metric's unit: the ratio times the baseline's mean over these blocks.
+    pub overhead: f64,
+    /// Lower end of the interval, in the metric's unit.
+    pub overhead_low: Option<f64>,
+    /// Upper end of the interval, in the metric's unit.
+    pub overhead_high: Option<f64>,
+    /// Chance of a difference at least as large between equals (permutation test over blocks).
     pub p_value: Option<f64>,
+    /// The same, corrected for the number of claims (Holm).
+    pub adjusted_p_value: Option<f64>,
+    /// The smallest change that these blocks could have seen in four of five runs.
+    pub detectable_ratio: Option<f64>,
+    /// A change within ± this counts as none.
+    pub margin_ratio: f64,
     /// What can be said.
     pub verdict: Verdict,
+    /// Why it is inconclusive, when it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Every block's own ratio.
+    pub block_ratios: Vec<BlockRatio>,
+}
+
+/// What one block says of a difference.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BlockRatio {
+    /// The block, counted from 1.
+    pub block: u32,
+    /// Scenario ÷ baseline − 1 in this block alone.
+    pub ratio: f64,
 }
 
 /// What can be said of a difference.
@@ -203,14 +242,37 @@ pub struct NoiseFloor {
     pub metric: Metric,
     /// Of whom.
     pub subject: Subject,
+    /// For durations: which quantile, 0–1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantile: Option<f64>,
+    /// Blocks in which both count.
+    pub blocks: u32,
     /// Twin ÷ baseline − 1.
     pub overhead_ratio: f64,
     /// Lower end of the interval.
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// The smallest change that this run could have seen.
+    /// Chance of a difference at least as large between equals (permutation test over blocks).
+    pub p_value: Option<f64>,
+    /// The smallest change that this pair could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,
+    /// Every block's own ratio.
+    pub block_ratios: Vec<BlockRatio>,
+}
+
+/// How a cost moved while the run went on. Blocks take it out of comparisons.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DriftReport {
+    /// What.
+    pub metric: Metric,
+    /// Of whom.
+    pub subject: Subject,
+    /// Relative change per hour, from a straight line through all arms' trials, each arm's mean taken out.
+    pub per_hour_ratio: f64,
+    /// Chance of such a line without any drift.
+    pub p_value: f64,
 }
 
 /// One figure by two ways.

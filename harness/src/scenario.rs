@@ -14,6 +14,8 @@ pub mod wire;
 
 /// The scenario that every other one is measured against.
 pub const BASELINE: &str = "baseline";
+/// The arm that is the baseline once more: what separates the two is noise.
+pub const TWIN: &str = "baseline-twin";
 
 /// A scenario, complete: its file with every default filled in.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -389,6 +389,7 @@ fn draw_up(
         load,
         warmup_seconds: most(|arm| arm.trials.warmup_seconds),
         measure_seconds: most(|arm| arm.trials.measure_seconds),
+        slices: 1,
         limitations,
         trials: plan::trials(&names, blocks, seed),
         arms,

@@ -3,7 +3,7 @@
 use flora_bench::metric::Metric;
 use flora_bench::plan::{LoadDriver, RateSource};
 use flora_bench::report::{
-    Comparison, CrossCheck, LoadReport, NoiseFloor, Report, SCHEMA_VERSION, ScenarioReport,
+    BlockRatio, Comparison, CrossCheck, LoadReport, NoiseFloor, Report, SCHEMA_VERSION, ScenarioReport,
     ScenarioStatus, Verdict,
 };
 use flora_bench::sample::{Sample, Subject};
@@ -163,10 +163,14 @@ pub fn agents() -> (Report, Vec<Sample>) {
     report.noise_floor = vec![NoiseFloor {
         metric: Metric::CpuSecondsPerRequest,
         subject: Subject::Target,
+        quantile: None,
+        blocks: 8,
         overhead_ratio: 0.001,
         low: Some(-0.006),
         high: Some(0.008),
+        p_value: Some(0.74),
         detectable_ratio: Some(0.015),
+        block_ratios: block_ratios(0.001, 0.007),
     }];
     report.cross_checks = (1..=3)
         .map(|trial| CrossCheck {
@@ -243,12 +247,36 @@ fn comparison(
         baseline: "baseline".to_owned(),
         metric: Metric::CpuSecondsPerRequest,
         subject,
+        quantile: None,
+        headline: true,
+        blocks: 8,
         overhead_ratio: ratio,
         low: Some(ratio - half),
         high: Some(ratio + half),
+        overhead: ratio * 1.48e-4,
+        overhead_low: Some((ratio - half) * 1.48e-4),
+        overhead_high: Some((ratio + half) * 1.48e-4),
         p_value: p,
+        adjusted_p_value: p.map(|p| (p * 2.0).min(1.0)),
+        detectable_ratio: Some(half * 1.2),
+        margin_ratio: 0.02,
         verdict,
+        reason: (verdict == Verdict::Inconclusive)
+            .then(|| "the interval reaches beyond the margin of ±2 %".to_owned()),
+        block_ratios: block_ratios(ratio, half),
     }
+}
+
+/// Eight blocks around a ratio, spread about as wide as its interval says.
+fn block_ratios(ratio: f64, half: f64) -> Vec<BlockRatio> {
+    [-1.3, 0.4, 0.9, -0.6, 1.5, -0.9, 0.2, -0.2]
+        .into_iter()
+        .zip(1..)
+        .map(|(z, block)| BlockRatio {
+            block,
+            ratio: ratio + z * half,
+        })
+        .collect()
 }
 
 fn run(
@@ -293,9 +321,11 @@ fn run(
         },
         warmup_seconds: WARMUP,
         measure_seconds: MEASURE,
+        slices: 1,
         scenarios,
         comparisons: Vec::new(),
         noise_floor: Vec::new(),
+        drifts: Vec::new(),
         cross_checks: Vec::new(),
         notes: Vec::new(),
         trials,
