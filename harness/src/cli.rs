@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mod@scenario`] measures
 //! - [`measure`] is what every command that measures shares
-//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@verify`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -17,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use self::exit::Failure;
 
 pub mod clean;
+pub mod compare;
 pub mod doctor;
 pub mod exit;
 pub mod list;
@@ -64,6 +65,7 @@ enum Command {
     List(list::Arguments),
     Doctor(doctor::Arguments),
     Report(report::Arguments),
+    Compare(compare::Arguments),
     Verify(verify::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),

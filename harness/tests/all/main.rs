@@ -1,9 +1,11 @@
 //! The program as a whole, a module per concern.
 
 mod bad_input;
+mod compare;
 mod driver;
 mod lifecycle;
 mod records;
+mod runs;
 mod scenario;
 mod schema;
 mod support;
