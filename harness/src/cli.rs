@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
+//! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@report`], [`mod@verify`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
@@ -16,6 +17,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::exit::Failure;
 
+pub mod calibrate;
 pub mod clean;
 pub mod doctor;
 pub mod exit;
@@ -63,6 +65,7 @@ enum Command {
     Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
+    Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Verify(verify::Arguments),
     Clean(clean::Arguments),
@@ -90,6 +93,7 @@ pub fn main() -> ExitCode {
         Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),

@@ -22,6 +22,34 @@ mod words;
 
 pub use output::{RenderError, render, schema};
 
+/// What a reader calls a metric.
+pub fn metric_name(metric: Metric) -> String {
+    words::metric(metric, None)
+}
+
+/// What a reader calls a verdict.
+pub fn verdict_name(verdict: Verdict) -> &'static str {
+    words::verdict(verdict)
+}
+
+/// Rows of cells in columns, the first row their names.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |text: &str| text.chars().count();
+    let widths: Vec<usize> = (0..N)
+        .map(|n| rows.iter().map(|row| width(&row[n])).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, &widest)| format!("{cell}{}", " ".repeat(widest - width(cell))))
+            .collect();
+        text += line.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

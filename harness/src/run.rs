@@ -18,6 +18,16 @@ pub trait Progress {
     fn done(&mut self, record: &TrialRecord);
 }
 
+/// Nobody watches.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn batch(&mut self, _: &[TrialPlan]) {}
+    fn phase(&mut self, _: Phase, _: Option<f64>) {}
+    fn done(&mut self, _: &TrialRecord) {}
+}
+
 /// Carries out the plan from the batch on that holds the first trial after
 /// `done`; trials before it are recorded already. Trials that fail or don't count are recorded and the
 /// run goes on; an interrupt or a record that can't be written ends it.

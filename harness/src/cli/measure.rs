@@ -32,7 +32,7 @@ const TRIAL_EXTRA_SECONDS: f64 = 0.25;
 const PREPARATION_SECONDS: f64 = 5.0;
 
 /// How a run is made.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Where trials take place.
     #[arg(long, value_enum, default_value_t = BackendName::Local)]
