@@ -4,6 +4,7 @@
 //! - [`mod@scenario`] measures
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
+//! - [`mod@resume`] finishes a run that was cut short
 //! - [`mod@report`], [`mod@verify`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -25,6 +26,7 @@ pub mod list;
 pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod resume;
 pub mod scenario;
 pub mod schema;
 pub mod verify;
@@ -67,6 +69,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
+    Resume(resume::Arguments),
     Verify(verify::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
@@ -95,6 +98,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
