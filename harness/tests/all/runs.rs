@@ -85,6 +85,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
         fingerprint: fingerprint(),
         trials,
         samples: Vec::new(),
+        resumptions: Vec::new(),
     })
 }
 
