@@ -100,6 +100,8 @@ pub struct Change {
     pub adjusted_p_value: Option<f64>,
     /// A change within ± this counts as none.
     pub margin_ratio: f64,
+    /// A smaller change can't be measured.
+    pub resolution_ratio: f64,
     /// What can be said.
     pub verdict: Verdict,
     /// Why it is inconclusive, when it is.
@@ -134,8 +136,11 @@ pub struct Figure {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Chance of a change at least as large between equals.
+    /// Chance of a change at least as large between equals (t test, as the interval).
     pub p_value: Option<f64>,
+    /// Of blocks: the same without asking anything of the shape of the noise (permutation test).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub permutation_p_value: Option<f64>,
     /// Blocks (trials, for plain figures) of A.
     pub count_a: u32,
     /// Blocks (trials, for plain figures) of B.

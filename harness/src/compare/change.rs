@@ -100,7 +100,14 @@ fn verdict(change: &Change, confidence: f64) -> (Verdict, Option<String>) {
         return inconclusive(format!("a single {unit} gives no interval"));
     };
     let chance = change.adjusted_p_value.unwrap_or(1.0);
-    let seen = chance <= 1.0 - confidence;
+    let level = 1.0 - confidence;
+    // With few blocks the permutation test knows few values; its smallest one
+    // (two of 2ⁿ arrangements) is as much as it can say.
+    let smallest = 2.0 / 2f64.powi(figure.count_a.min(1_000) as i32);
+    let shapeless = figure
+        .permutation_p_value
+        .is_none_or(|p| p <= level.max(smallest));
+    let seen = chance <= level && shapeless && figure.change_ratio.abs() >= change.resolution_ratio;
     let margin = change.margin_ratio;
     let percent = |ratio: f64| format!("{:.1} %", ratio * 100.0);
     if seen && low > 0.0 {
@@ -145,6 +152,11 @@ fn change(
         figures,
         adjusted_p_value: None,
         margin_ratio: key.metric.margin_ratio(base),
+        resolution_ratio: if base > 0.0 {
+            key.metric.resolution() / base
+        } else {
+            0.0
+        },
         verdict: Verdict::Inconclusive,
         reason: broken.map(|(side, _, arm)| format!("too few trials of {arm} count in {side}")),
     })
@@ -189,6 +201,7 @@ fn welch(
         low: welch.interval.map(|(low, _)| low.exp_m1()),
         high: welch.interval.map(|(_, high)| high.exp_m1()),
         p_value: welch.p_value,
+        permutation_p_value: None,
         count_a: a.len() as u32,
         count_b: b.len() as u32,
     })
@@ -219,7 +232,8 @@ fn paired(report: &Report, a: &str, b: &str, key: Key) -> Option<Figure> {
         change_ratio: effect.ratio,
         low: effect.interval.map(|(low, _)| low),
         high: effect.interval.map(|(_, high)| high),
-        p_value: stats::permutation_p(&pairs, report.seed),
+        p_value: effect.p_value,
+        permutation_p_value: stats::permutation_p(&pairs, report.seed),
         count_a: pairs.len() as u32,
         count_b: pairs.len() as u32,
     })
@@ -234,7 +248,9 @@ fn finite(mut figure: Figure) -> Option<Figure> {
     {
         (figure.low, figure.high) = (None, None);
     }
-    figure.p_value = figure.p_value.filter(|p| p.is_finite());
+    for p_value in [&mut figure.p_value, &mut figure.permutation_p_value] {
+        *p_value = p_value.filter(|p| p.is_finite());
+    }
     let points = [figure.a, figure.b, figure.change_ratio];
     points.iter().all(|v| v.is_finite()).then_some(figure)
 }

@@ -136,7 +136,7 @@ fn two_arms_are_compared_block_by_block() {
     assert!((figure.change_ratio - 0.05).abs() < 1e-9);
     assert!((figure.high.unwrap() - 0.05).abs() < 1e-6);
     // Eight blocks all the same way: 2 ÷ 2⁸.
-    assert!((figure.p_value.unwrap() - 2.0 / 256.0).abs() < 1e-12);
+    assert!((figure.permutation_p_value.unwrap() - 2.0 / 256.0).abs() < 1e-12);
 }
 
 #[test]
