@@ -133,8 +133,9 @@ impl Recorder {
                 path: directory.clone(),
                 source,
             })?;
-        write_json(&directory.join(PLAN), plan)?;
+        // The plan last: where it is, the rest of a run is too.
         write_json(&directory.join(FINGERPRINT), fingerprint)?;
+        write_json(&directory.join(PLAN), plan)?;
         let recorder = Recorder {
             samples: append(&directory.join(SAMPLES))?,
             trials: append(&directory.join(TRIALS))?,

@@ -1,9 +1,11 @@
 //! The program as a whole, a module per concern.
 
 mod bad_input;
+mod calibrate;
 mod driver;
 mod lifecycle;
 mod records;
+mod resume;
 mod scenario;
 mod schema;
 mod support;
