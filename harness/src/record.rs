@@ -19,6 +19,8 @@ const PLAN: &str = "plan.json";
 const FINGERPRINT: &str = "fingerprint.json";
 const TRIALS: &str = "trials.jsonl";
 const SAMPLES: &str = "samples.jsonl";
+/// What somebody made of it with `zstd --rm`, to keep it.
+const SAMPLES_COMPRESSED: &str = "samples.jsonl.zst";
 const RESUMPTIONS: &str = "resumptions.jsonl";
 const LATEST: &str = "latest";
 
@@ -352,7 +354,10 @@ impl Records {
             plan: read_versioned(&directory.join(PLAN))?,
             fingerprint: read_json(&directory.join(FINGERPRINT))?,
             trials: read_lines(&directory.join(TRIALS))?,
-            samples: read_lines(&directory.join(SAMPLES))?,
+            samples: match directory.join(SAMPLES_COMPRESSED) {
+                path if path.exists() => read_lines(&path)?,
+                _ => read_lines(&directory.join(SAMPLES))?,
+            },
             resumptions: match directory.join(RESUMPTIONS) {
                 path if path.exists() => read_lines(&path)?,
                 _ => Vec::new(),
@@ -401,7 +406,13 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     };
     let file = File::open(path).map_err(failed)?;
     let mut values = Vec::new();
-    let mut reader = BufReader::new(file);
+    let mut reader: Box<dyn BufRead> = if path.extension().is_some_and(|end| end == "zst") {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(file)
+            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        Box::new(BufReader::new(decoder))
+    } else {
+        Box::new(BufReader::new(file))
+    };
     let mut line = String::new();
     for number in 1.. {
         line.clear();
