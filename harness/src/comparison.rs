@@ -240,6 +240,9 @@ impl Claim<'_> {
     fn direction(&self, confidence: f64) -> Option<Verdict> {
         let (low, high) = self.effect.interval?;
         let chance = 1.0 - confidence;
+        if (self.base() * self.effect.ratio).abs() < self.key.metric.resolution() {
+            return None;
+        }
         if self.adjusted? > chance || self.permutation_p? > chance.max(self.smallest_p()) {
             None
         } else if low > 0.0 {

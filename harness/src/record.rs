@@ -19,6 +19,8 @@ const PLAN: &str = "plan.json";
 const FINGERPRINT: &str = "fingerprint.json";
 const TRIALS: &str = "trials.jsonl";
 const SAMPLES: &str = "samples.jsonl";
+/// What somebody made of it with `zstd --rm`, to keep it.
+const SAMPLES_COMPRESSED: &str = "samples.jsonl.zst";
 const RESUMPTIONS: &str = "resumptions.jsonl";
 const LATEST: &str = "latest";
 
@@ -133,8 +135,9 @@ impl Recorder {
                 path: directory.clone(),
                 source,
             })?;
-        write_json(&directory.join(PLAN), plan)?;
+        // The plan last: where it is, the rest of a run is too.
         write_json(&directory.join(FINGERPRINT), fingerprint)?;
+        write_json(&directory.join(PLAN), plan)?;
         let recorder = Recorder {
             samples: append(&directory.join(SAMPLES))?,
             trials: append(&directory.join(TRIALS))?,
@@ -348,7 +351,10 @@ impl Records {
     /// When a file is missing, cut short, edited beyond its form, or of another version.
     pub fn read(directory: &Path) -> Result<Self, RecordError> {
         Ok(Records {
-            samples: read_lines(&directory.join(SAMPLES))?,
+            samples: match directory.join(SAMPLES_COMPRESSED) {
+                path if path.exists() => read_lines(&path)?,
+                _ => read_lines(&directory.join(SAMPLES))?,
+            },
             ..Self::read_without_samples(directory)?
         })
     }
@@ -412,7 +418,13 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     };
     let file = File::open(path).map_err(failed)?;
     let mut values = Vec::new();
-    let mut reader = BufReader::new(file);
+    let mut reader: Box<dyn BufRead> = if path.extension().is_some_and(|end| end == "zst") {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(file)
+            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        Box::new(BufReader::new(decoder))
+    } else {
+        Box::new(BufReader::new(file))
+    };
     let mut line = String::new();
     for number in 1.. {
         line.clear();

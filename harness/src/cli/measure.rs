@@ -429,6 +429,12 @@ impl Options {
         );
         let (slices, forced) = self.slices(&arms)?;
         limitations.extend(forced);
+        if slices > 1 && !matches!(self.victoria_metrics, Some(Choice::Off)) {
+            limitations.push(
+                "VictoriaMetrics was not asked: its scrapes, a second apart, can't tell whose turn it was. A run with `--slices 1` has its answers as a cross-check."
+                    .into(),
+            );
+        }
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {

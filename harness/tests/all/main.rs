@@ -1,10 +1,12 @@
 //! The program as a whole, a module per concern.
 
 mod bad_input;
+mod calibrate;
 mod compare;
 mod driver;
 mod lifecycle;
 mod records;
+mod resume;
 mod runs;
 mod scenario;
 mod schema;
