@@ -5,7 +5,7 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@compare`], [`mod@verify`] work from a run's records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@export`], [`mod@verify`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -23,6 +23,7 @@ pub mod clean;
 pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod list;
 pub mod measure;
 pub mod progress;
@@ -71,6 +72,7 @@ enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Compare(compare::Arguments),
+    Export(export::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
     Clean(clean::Arguments),
@@ -101,6 +103,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),

@@ -18,6 +18,7 @@
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
 //! - [`compare`]: two runs, or two arms of one → what changed
+//! - [`export`]: a run in formats that other tools read
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -33,6 +34,7 @@ pub mod clock;
 pub mod compare;
 pub mod comparison;
 pub mod error;
+pub mod export;
 pub mod exporter;
 pub mod fingerprint;
 pub mod load;

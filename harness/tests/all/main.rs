@@ -4,6 +4,7 @@ mod bad_input;
 mod calibrate;
 mod compare;
 mod driver;
+mod export;
 mod lifecycle;
 mod records;
 mod resume;
