@@ -2,7 +2,7 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
-//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@report`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -18,6 +18,7 @@ use self::exit::Failure;
 pub mod clean;
 pub mod doctor;
 pub mod exit;
+pub mod gate;
 pub mod list;
 pub mod progress;
 pub mod report;
@@ -63,6 +64,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Report(report::Arguments),
     Verify(verify::Arguments),
+    Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
     /// The built-in load driver, a process of its own.
@@ -90,6 +92,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),

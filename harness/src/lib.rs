@@ -16,6 +16,7 @@
 //! - [`analysis`], [`stats`]: samples → figures, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`gate`]: budgets and a report → an exit code
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -30,6 +31,7 @@ pub mod clock;
 pub mod error;
 pub mod exporter;
 pub mod fingerprint;
+pub mod gate;
 pub mod load;
 pub mod metric;
 pub mod observer;
