@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
+//! - [`measure`] is what every command that measures shares
 //! - [`mod@report`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -20,6 +21,7 @@ pub mod doctor;
 pub mod exit;
 pub mod gate;
 pub mod list;
+pub mod measure;
 pub mod progress;
 pub mod report;
 pub mod scenario;
@@ -59,7 +61,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Scenario(scenario::Arguments),
+    Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
     Report(report::Arguments),
@@ -87,7 +89,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging(arguments.verbose);
     let outcome = match arguments.command {
-        Command::Scenario(arguments) => scenario::run(arguments),
+        Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Report(arguments) => report::run(arguments),

@@ -193,6 +193,9 @@ pub struct Comparison {
     pub overhead_low: Option<f64>,
     /// Upper end of the interval, in the metric's unit.
     pub overhead_high: Option<f64>,
+    /// What the arm is known to add, where that was injected, in the metric's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<f64>,
     /// Chance of a difference at least as large between equals (permutation test over blocks).
     pub p_value: Option<f64>,
     /// The same, corrected for the number of claims (Holm).
@@ -255,8 +258,12 @@ pub struct NoiseFloor {
     pub high: Option<f64>,
     /// Chance of a difference at least as large between equals (permutation test over blocks).
     pub p_value: Option<f64>,
+    /// The same, corrected for the number of claims (Holm).
+    pub adjusted_p_value: Option<f64>,
     /// The smallest change that this pair could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,
+    /// What would be said of it, were it not known that the two are the same.
+    pub verdict: Verdict,
     /// Every block's own ratio.
     pub block_ratios: Vec<BlockRatio>,
 }

@@ -177,7 +177,11 @@ fn of_arm(report: &Report, budget: &Budget, arm: &ScenarioReport) -> Option<Judg
             ..empty(budget, arm, Outcome::Invalid)
         });
     }
-    let key = budget.key;
+    let mut key = budget.key;
+    if key.subject == Subject::Total && !arm.has_agent() {
+        // Without an agent the total is the target, and reports don't repeat it.
+        key.subject = Subject::Target;
+    }
     if let Limit::Figure(_) = budget.limit {
         let statistic = arm
             .statistics
