@@ -269,7 +269,8 @@ fn decide(mut judgement: Judgement, unit: &str) -> Judgement {
 }
 
 /// An interval narrows with the root of the blocks. It decides once half of it
-/// is no wider than the way from estimate to limit.
+/// is no wider than the way from estimate to limit. A little less is enough: the
+/// factor is a quotient of differences, and never exact.
 fn blocks_needed(estimate: Estimate, limit: f64, blocks: u32) -> Option<u32> {
     let (low, high) = estimate.interval()?;
     let factor = ((high - low) / 2.0 / (limit - estimate.point)).powi(2);
@@ -277,11 +278,8 @@ fn blocks_needed(estimate: Estimate, limit: f64, blocks: u32) -> Option<u32> {
     if !(factor <= BLOCKS_FACTOR_MAX) {
         return None;
     }
-    Some(
-        (f64::from(blocks) * factor)
-            .ceil()
-            .max(f64::from(blocks) + 1.0) as u32,
-    )
+    let needed = (f64::from(blocks) * factor - 1e-6).ceil();
+    Some(needed.max(f64::from(blocks) + 1.0) as u32)
 }
 
 fn empty(budget: &Budget, arm: &ScenarioReport, outcome: Outcome) -> Judgement {

@@ -1,14 +1,17 @@
 //! The words of a judged run, which every output repeats.
 
-use super::{Gate, Judgement, Limit, Outcome};
+use super::{Gate, Judgement, Key, Limit, Outcome};
 use crate::report::format;
 use crate::report::words;
 
-/// `CPU per request, total`.
+/// `CPU per request (total)`.
 pub fn figure(judgement: &Judgement) -> String {
-    let key = &judgement.budget.key;
+    self::key(&judgement.budget.key)
+}
+
+fn key(key: &Key) -> String {
     format!(
-        "{}, {}",
+        "{} ({})",
         words::metric(key.metric, key.quantile),
         words::subject(key.subject)
     )
@@ -86,7 +89,7 @@ fn cells_of(texts: impl IntoIterator<Item = format::Estimate>) -> Cells {
     }
 }
 
-/// One judgement in a sentence: `CPU per request, total, of flora: +5.4 % (+4.2 to +6.5 %), +5 % is allowed`.
+/// One judgement in a sentence: `CPU per request (total) of flora: +5.4 % (+4.2 to +6.5 %), +5 % is allowed`.
 pub fn sentence(judgement: &Judgement) -> String {
     let Cells { change, interval } = judged(judgement);
     let mut text = format!("{} of {}", figure(judgement), judgement.scenario);
@@ -172,12 +175,8 @@ pub fn noise_floor(gate: &Gate) -> Vec<String> {
         .map(|noise| {
             let ratio = noise.overhead_ratio;
             let change = format::change(ratio.point, ratio.low, ratio.high);
-            let mut text = format!(
-                "Noise floor of {}, {}: {}",
-                words::metric(noise.key.metric, noise.key.quantile),
-                words::subject(noise.key.subject),
-                change.point
-            );
+            let figure = key(&noise.key);
+            let mut text = format!("Noise floor of {figure}: {}", change.point);
             if let Some(interval) = change.interval {
                 text += &format!(" ({interval})");
             }

@@ -1,7 +1,9 @@
 //! The program as a whole, a module per concern.
 
 mod bad_input;
+mod ci;
 mod driver;
+mod gate;
 mod lifecycle;
 mod records;
 mod scenario;

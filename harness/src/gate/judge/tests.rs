@@ -342,12 +342,12 @@ budgets:
     .unwrap();
     assert_eq!(
         gate.sentence(),
-        "Over budget in 1 of 2 budgets: CPU per request, target of flora: +5.0 % (+4.0 to +6.0 %), +3 % is allowed."
+        "Over budget in 1 of 2 budgets: CPU per request (target) of flora: +5.0 % (+4.0 to +6.0 %), +3 % is allowed."
     );
     let markdown = markdown::render(&gate);
     assert!(markdown.starts_with("**Over budget in 1 of 2 budgets: "));
     assert!(
-        markdown.contains("| CPU per request, target | flora | +5.0 µs, +5.0 % | +4.0 to +6.0 µs, +4.0 to +6.0 % | +3 % | over budget |"),
+        markdown.contains("| CPU per request (target) | flora | +5.0 µs, +5.0 % | +4.0 to +6.0 µs, +4.0 to +6.0 % | +3 % | over budget |"),
         "{markdown}"
     );
     assert!(
@@ -355,7 +355,7 @@ budgets:
         "{markdown}"
     );
     assert!(
-        markdown.contains("Noise floor of CPU per request, target: +0.1 %"),
+        markdown.contains("Noise floor of CPU per request (target): +0.1 %"),
         "{markdown}"
     );
     let lines = github::annotations(&gate);
@@ -363,7 +363,7 @@ budgets:
     assert_eq!(lines.len(), 2, "{lines:?}");
     assert!(
         lines[0]
-            .starts_with("::error title=Over budget::CPU per request, target of flora: +5.0 %25")
+            .starts_with("::error title=Over budget::CPU per request (target) of flora: +5.0 %25")
     );
     assert!(lines[0].ends_with("%0A::error::e"), "{}", lines[0]);
     assert!(lines[1].starts_with("::warning title=Inconclusive::"));
@@ -380,7 +380,7 @@ budgets:
         .find(|n| n.has_tag_name("skipped"))
         .unwrap();
     assert!(
-        skipped.attribute("message").unwrap().contains("about"),
+        skipped.attribute("message").unwrap().contains("too near"),
         "{xml}"
     );
     let description = cases[0]
@@ -388,7 +388,7 @@ budgets:
         .find(|n| n.attribute("name") == Some("description"));
     assert_eq!(
         description.unwrap().attribute("value"),
-        Some("a | b <c> & `d`\n::error::e"),
+        Some("a | b <c> & `d` ::error::e"),
     );
 }
 
@@ -460,6 +460,8 @@ fn report() -> Report {
             low: Some(-0.006),
             high: Some(0.008),
             p_value: Some(0.7),
+            adjusted_p_value: Some(0.7),
+            verdict: Verdict::NoDifference,
             detectable_ratio: Some(0.015),
             block_ratios: Vec::new(),
         }],
@@ -566,6 +568,7 @@ fn comparison(
         margin_ratio: 0.02,
         verdict: Verdict::Higher,
         reason: None,
+        injected: None,
         block_ratios: Vec::new(),
     }
 }
