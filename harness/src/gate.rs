@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`Budget`], [`Limit`]: what is allowed
 //! - [`wire`]: budgets files and `--max`, strict
-//! - [`judge`]: budgets and a [`Report`](crate::report::Report) → [`Gate`], pure
+//! - [`mod@judge`]: budgets and a [`Report`](crate::report::Report) → [`Gate`], pure
 //! - [`console`], [`markdown`], [`junit`], [`github`]: `Gate` → text
 
 use schemars::JsonSchema;

@@ -274,8 +274,8 @@ fn decide(mut judgement: Judgement, unit: &str) -> Judgement {
 fn blocks_needed(estimate: Estimate, limit: f64, blocks: u32) -> Option<u32> {
     let (low, high) = estimate.interval()?;
     let factor = ((high - low) / 2.0 / (limit - estimate.point)).powi(2);
-    // Not a number included.
-    if !(factor <= BLOCKS_FACTOR_MAX) {
+    // Infinite, when the estimate lies on the limit; no number, when nothing is.
+    if factor.is_nan() || factor > BLOCKS_FACTOR_MAX {
         return None;
     }
     let needed = (f64::from(blocks) * factor - 1e-6).ceil();
