@@ -74,7 +74,7 @@ pub struct Budget {
     /// Why.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// Where it stands, for messages: `budgets.yaml:3`, `--max`.
+    /// Where it stands, for messages: `budgets.yaml:3`, `--max startup_seconds=0.1`.
     #[serde(skip)]
     pub place: String,
 }

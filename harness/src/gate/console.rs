@@ -29,15 +29,7 @@ pub fn render(gate: &Gate) -> String {
         ]);
     }
     page.table(&table.without_empty_columns());
-    let reasons: Vec<String> = gate
-        .judgements
-        .iter()
-        .filter_map(|judgement| {
-            let reason = judgement.reason.as_ref()?;
-            let figure = words::figure(judgement);
-            Some(format!("{figure} of {}: {reason}.", judgement.scenario))
-        })
-        .collect();
+    let reasons = words::reasons(gate);
     if !reasons.is_empty() {
         page.blank();
         page.list(reasons);

@@ -177,11 +177,11 @@ fn of_arm(report: &Report, budget: &Budget, arm: &ScenarioReport) -> Option<Judg
             ..empty(budget, arm, Outcome::Invalid)
         });
     }
-    let mut key = budget.key;
-    if key.subject == Subject::Total && !arm.has_agent() {
-        // Without an agent the total is the target, and reports don't repeat it.
-        key.subject = Subject::Target;
-    }
+    let key = if arm.has_agent() {
+        budget.key
+    } else {
+        without_agent(budget.key)
+    };
     if let Limit::Figure(_) = budget.limit {
         let statistic = arm
             .statistics
@@ -296,6 +296,14 @@ fn empty(budget: &Budget, arm: &ScenarioReport, outcome: Outcome) -> Judgement {
     }
 }
 
+/// Without an agent the total is the target, and reports don't repeat it.
+fn without_agent(mut key: Key) -> Key {
+    if key.subject == Subject::Total {
+        key.subject = Subject::Target;
+    }
+    key
+}
+
 fn is_ok(arm: &ScenarioReport) -> bool {
     arm.status == ScenarioStatus::Ok
 }
@@ -373,17 +381,18 @@ fn no_match(report: &Report, budget: &Budget, arms: &[&ScenarioReport]) -> GateE
 
 /// Of the figures whose change is limited, each once.
 fn noise_floor(report: &Report, judgements: &[Judgement]) -> Vec<Noise> {
+    let limited: Vec<Key> = judgements
+        .iter()
+        .filter(|judgement| judgement.budget.limit.is_change())
+        .map(|judgement| without_agent(judgement.budget.key))
+        .collect();
     report
         .noise_floor
         .iter()
         .filter(|noise| {
-            judgements.iter().any(|judgement| {
-                judgement.budget.limit.is_change()
-                    && judgement
-                        .budget
-                        .key
-                        .is(noise.metric, noise.subject, noise.quantile)
-            })
+            limited
+                .iter()
+                .any(|key| key.is(noise.metric, noise.subject, noise.quantile))
         })
         .map(|noise| Noise {
             key: Key {

@@ -31,15 +31,7 @@ pub fn render(gate: &Gate) -> String {
         ]);
     }
     page += &table(&rows);
-    let mut remarks = Vec::new();
-    for judgement in &gate.judgements {
-        if let Some(reason) = &judgement.reason {
-            let figure = words::figure(judgement);
-            let outcome = judgement.outcome.as_str();
-            let scenario = &judgement.scenario;
-            remarks.push(format!("{figure} of {scenario} is {outcome}: {reason}."));
-        }
-    }
+    let mut remarks = words::reasons(gate);
     for judgement in &gate.judgements {
         if let Some(description) = &judgement.budget.description {
             let figure = words::figure(judgement);

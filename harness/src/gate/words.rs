@@ -107,6 +107,25 @@ pub fn sentence(judgement: &Judgement) -> String {
     text + &format!(", {} {allowed}", limit(judgement))
 }
 
+/// Why outcomes are not certain, each reason once.
+pub fn reasons(gate: &Gate) -> Vec<String> {
+    let mut reasons = Vec::new();
+    for judgement in &gate.judgements {
+        let Some(reason) = &judgement.reason else {
+            continue;
+        };
+        let text = match judgement.outcome {
+            // What is wrong with an arm is wrong for all of its budgets.
+            Outcome::Invalid => format!("{reason}."),
+            _ => format!("{} of {}: {reason}.", figure(judgement), judgement.scenario),
+        };
+        if !reasons.contains(&text) {
+            reasons.push(text);
+        }
+    }
+    reasons
+}
+
 /// The verdict in one sentence.
 pub fn verdict(gate: &Gate) -> String {
     let all = gate.judgements.len();
