@@ -2,7 +2,9 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
+//! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
+//! - [`mod@resume`] finishes a run that was cut short
 //! - [`mod@report`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -16,6 +18,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::exit::Failure;
 
+pub mod calibrate;
 pub mod clean;
 pub mod doctor;
 pub mod exit;
@@ -24,6 +27,7 @@ pub mod list;
 pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod resume;
 pub mod scenario;
 pub mod schema;
 pub mod verify;
@@ -64,7 +68,9 @@ enum Command {
     Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
+    Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
+    Resume(resume::Arguments),
     Verify(verify::Arguments),
     Gate(gate::Arguments),
     Clean(clean::Arguments),
@@ -92,7 +98,9 @@ pub fn main() -> ExitCode {
         Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),

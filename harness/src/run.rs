@@ -18,6 +18,16 @@ pub trait Progress {
     fn done(&mut self, record: &TrialRecord);
 }
 
+/// Nobody watches.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn batch(&mut self, _: &[TrialPlan]) {}
+    fn phase(&mut self, _: Phase, _: Option<f64>) {}
+    fn done(&mut self, _: &TrialRecord) {}
+}
+
 /// Carries out the plan from the batch on that holds the first trial after
 /// `done`; trials before it are recorded already. Trials that fail or don't count are recorded and the
 /// run goes on; an interrupt or a record that can't be written ends it.
@@ -78,6 +88,30 @@ pub async fn execute<B: Backend>(
     let samples = backend.conclude(&records).await;
     recorder.samples(&samples)?;
     Ok(records)
+}
+
+/// The trials that were under way when the run was cut short after `done`
+/// trials: those that left readings and no record.
+pub fn lost(plan: &Plan, done: usize, samples: &[Sample]) -> Vec<TrialRecord> {
+    let behind = plan.trials.iter().skip(done);
+    behind
+        .map_while(|trial| {
+            let last = samples.iter().rev().find(|s| s.trial == trial.trial)?;
+            Some(TrialRecord {
+                trial: trial.trial,
+                block: trial.block,
+                arm: trial.arm.clone(),
+                status: TrialStatus::Failed,
+                error: Some(format!(
+                    "the run was cut short during {}",
+                    last.phase.as_str()
+                )),
+                phases: Vec::new(),
+                window_unix: None,
+                analysis: TrialAnalysis::default(),
+            })
+        })
+        .collect()
 }
 
 /// What a trial came to, from what it left.

@@ -104,6 +104,8 @@ pub struct Effect {
     pub interval: Option<(f64, f64)>,
     /// Standard deviation of block log-ratios.
     pub deviation: Option<f64>,
+    /// Paired t test.
+    pub p_value: Option<f64>,
     /// Blocks.
     pub blocks: u32,
 }
@@ -138,6 +140,16 @@ pub fn effect(pairs: &[Pair], confidence: f64) -> Option<Effect> {
         ratio: mean.exp() - 1.0,
         interval: interval.map(|(a, b)| (a.exp() - 1.0, b.exp() - 1.0)),
         deviation: moments(&ratios).1,
+        p_value: moments(&ratios).1.and_then(|s| {
+            let n = ratios.len() as f64;
+            let t = mean.abs() / (s / n.sqrt());
+            if t.is_nan() {
+                return Some(1.0);
+            }
+            StudentsT::new(0.0, 1.0, n - 1.0)
+                .ok()
+                .map(|d| 2.0 * d.cdf(-t))
+        }),
         blocks: pairs.len() as u32,
     })
 }

@@ -190,6 +190,11 @@ impl LocalBackend {
         })
     }
 
+    /// A directory that is gone after the run.
+    pub fn work_directory(&self) -> &Path {
+        self.workshop.work.path()
+    }
+
     /// The load of an arm at a rate, against the system that is up.
     fn load_spec(
         &self,
