@@ -3,8 +3,8 @@
 use flora_bench::metric::Metric;
 use flora_bench::plan::{LoadDriver, RateSource};
 use flora_bench::report::{
-    BlockRatio, Comparison, CrossCheck, LoadReport, NoiseFloor, Report, SCHEMA_VERSION,
-    ScenarioReport, ScenarioStatus, Verdict,
+    BlockRatio, Comparison, CrossCheck, LoadReport, NoiseFloor, Report, SCHEMA_VERSION, ScenarioReport,
+    ScenarioStatus, Verdict,
 };
 use flora_bench::sample::{Sample, Subject};
 use flora_bench::trial::{Check, Severity, TrialRecord, TrialStatus};

@@ -232,10 +232,7 @@ impl System {
             env: process.env.clone().into_iter().collect(),
             cpus: &workshop.cpu_sets[&Subject::Agent],
             group,
-            log: workshop.log(
-                &format!("agent-process-{}", self.agent.len() + 1),
-                self.seat,
-            ),
+            log: workshop.log(&format!("agent-process-{}", self.agent.len() + 1), self.seat),
             piped: false,
         })?);
         Ok(())
