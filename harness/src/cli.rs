@@ -5,7 +5,7 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@report`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -22,6 +22,7 @@ pub mod calibrate;
 pub mod clean;
 pub mod doctor;
 pub mod exit;
+pub mod gate;
 pub mod list;
 pub mod measure;
 pub mod progress;
@@ -71,6 +72,7 @@ enum Command {
     Report(report::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
+    Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
     /// The built-in load driver, a process of its own.
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Report(arguments) => report::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),

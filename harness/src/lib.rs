@@ -17,6 +17,7 @@
 //! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`gate`]: budgets and a report → an exit code
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -33,6 +34,7 @@ pub mod comparison;
 pub mod error;
 pub mod exporter;
 pub mod fingerprint;
+pub mod gate;
 pub mod load;
 pub mod metric;
 pub mod observer;

@@ -16,9 +16,9 @@ pub mod format;
 pub mod html;
 pub mod markdown;
 mod output;
-mod table;
+pub(crate) mod table;
 mod tables;
-mod words;
+pub(crate) mod words;
 
 pub use output::{RenderError, render, schema};
 

@@ -2,7 +2,9 @@
 
 mod bad_input;
 mod calibrate;
+mod ci;
 mod driver;
+mod gate;
 mod lifecycle;
 mod records;
 mod resume;
