@@ -2,6 +2,8 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
+//! - [`mod@calibrate`] measures a known cost
+//! - [`measure`] is what every command that measures shares
 //! - [`mod@report`], [`mod@verify`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -15,10 +17,12 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::exit::Failure;
 
+pub mod calibrate;
 pub mod clean;
 pub mod doctor;
 pub mod exit;
 pub mod list;
+pub mod measure;
 pub mod progress;
 pub mod report;
 pub mod scenario;
@@ -58,9 +62,10 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Scenario(scenario::Arguments),
+    Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
+    Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Verify(verify::Arguments),
     Clean(clean::Arguments),
@@ -85,9 +90,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging(arguments.verbose);
     let outcome = match arguments.command {
-        Command::Scenario(arguments) => scenario::run(arguments),
+        Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),

@@ -13,7 +13,8 @@
 //! - [`observer`]: what the kernel says of roles and machine
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`record`]: the run directory, written as things happen, read back for everything else
-//! - [`analysis`], [`stats`]: samples → figures, pure
+//! - [`calibration`]: whether a known cost was found again
+//! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
 //! - [`fingerprint`], [`workspace`]: where and with what
@@ -24,9 +25,11 @@
 
 pub mod analysis;
 pub mod backend;
+pub mod calibration;
 pub mod clean;
 pub mod cli;
 pub mod clock;
+pub mod comparison;
 pub mod error;
 pub mod exporter;
 pub mod fingerprint;

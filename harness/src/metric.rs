@@ -82,13 +82,21 @@ impl Metric {
 }
 
 impl Metric {
-    /// A change within ± this counts as none, where a run can tell it at all.
+    /// A change within ± this counts as none, for a figure of this size.
+    ///
     /// Tails, peaks and start-up move more from run to run than means do, and
-    /// a smaller change of them is nobody's concern.
-    pub fn margin_ratio(self) -> f64 {
-        match self {
+    /// a smaller change of them is nobody's concern. The kernel charges memory
+    /// to a cgroup in batches of 64 pages a CPU (`MEMCG_CHARGE_BATCH` in
+    /// `mm/memcontrol.c`), so less than one of these is no difference either.
+    pub fn margin_ratio(self, base: f64) -> f64 {
+        const CHARGE_BATCH_BYTES: f64 = 64.0 * 4096.0;
+        let ratio = match self {
             Metric::CpuSecondsPerRequest | Metric::MemoryWorkingSetBytes => 0.02,
             _ => 0.05,
+        };
+        match self.unit() {
+            Unit::Bytes if base > 0.0 => f64::max(ratio, CHARGE_BATCH_BYTES / base),
+            _ => ratio,
         }
     }
 

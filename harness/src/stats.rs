@@ -84,6 +84,130 @@ pub fn quantile(buckets: &[(f64, u64)], quantile: f64) -> Option<f64> {
     })
 }
 
+/// One block of a paired comparison.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pair {
+    /// The block.
+    pub block: u32,
+    /// What the reference arms cost.
+    pub reference: Vec<f64>,
+    /// What the arm cost.
+    pub value: f64,
+}
+
+/// A difference over blocks.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Effect {
+    /// exp(mean log-ratio) − 1.
+    pub ratio: f64,
+    /// t interval over blocks.
+    pub interval: Option<(f64, f64)>,
+    /// Standard deviation of block log-ratios.
+    pub deviation: Option<f64>,
+    /// Blocks.
+    pub blocks: u32,
+}
+
+fn log_ratios(pairs: &[Pair]) -> Option<Vec<Vec<f64>>> {
+    pairs
+        .iter()
+        .map(|pair| {
+            let all: Vec<f64> = std::iter::once(pair.value).chain(pair.reference.iter().copied()).map(f64::ln).collect();
+            (all.len() > 1 && all.iter().all(|v| v.is_finite())).then_some(all)
+        })
+        .collect()
+}
+
+fn contrast(logs: &[f64], which: usize) -> f64 {
+    let others = (logs.iter().sum::<f64>() - logs[which]) / (logs.len() - 1) as f64;
+    logs[which] - others
+}
+
+/// Paired effect.
+pub fn effect(pairs: &[Pair], confidence: f64) -> Option<Effect> {
+    let logs = log_ratios(pairs)?;
+    if logs.is_empty() {
+        return None;
+    }
+    let ratios: Vec<f64> = logs.iter().map(|l| contrast(l, 0)).collect();
+    let (mean, interval) = t_interval(&ratios, confidence);
+    Some(Effect {
+        ratio: mean.exp() - 1.0,
+        interval: interval.map(|(a, b)| (a.exp() - 1.0, b.exp() - 1.0)),
+        deviation: moments(&ratios).1,
+        blocks: pairs.len() as u32,
+    })
+}
+
+/// Permutation test.
+pub fn permutation_p(pairs: &[Pair], seed: u64) -> Option<f64> {
+    use rand::{RngExt, SeedableRng};
+    let logs = log_ratios(pairs)?;
+    if logs.len() < 2 {
+        return None;
+    }
+    let c: Vec<Vec<f64>> = logs.iter().map(|l| (0..l.len()).map(|w| contrast(l, w)).collect()).collect();
+    let observed = c.iter().map(|c| c[0]).sum::<f64>().abs() * (1.0 - 1e-12);
+    let total: f64 = c.iter().map(|c| c.len() as f64).product();
+    if total <= 100_000.0 {
+        let mut sums = vec![0.0f64];
+        for c in &c {
+            sums = sums.iter().flat_map(|s| c.iter().map(move |v| s + v)).collect();
+        }
+        Some(sums.iter().filter(|s| s.abs() >= observed).count() as f64 / sums.len() as f64)
+    } else {
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        let hits = (0..20_000).filter(|_| {
+            c.iter().map(|c| c[rng.random_range(0..c.len())]).sum::<f64>().abs() >= observed
+        }).count();
+        Some((hits as f64 + 1.0) / 20_001.0)
+    }
+}
+
+/// Holm.
+pub fn holm(p: &[f64]) -> Vec<f64> {
+    let mut order: Vec<usize> = (0..p.len()).collect();
+    order.sort_by(|a, b| p[*a].total_cmp(&p[*b]));
+    let mut out = vec![1.0; p.len()];
+    let mut high: f64 = 0.0;
+    for (n, i) in order.into_iter().enumerate() {
+        high = high.max(p[i] * (p.len() - n) as f64).min(1.0);
+        out[i] = high;
+    }
+    out
+}
+
+/// Detectable.
+pub fn detectable_ratio(deviation: f64, blocks: u32, confidence: f64, power: f64) -> Option<f64> {
+    if blocks < 2 {
+        return None;
+    }
+    let t = StudentsT::new(0.0, 1.0, f64::from(blocks) - 1.0).ok()?;
+    let sum = t.inverse_cdf(0.5 + confidence / 2.0) + t.inverse_cdf(power);
+    let ratio = (sum * deviation / f64::from(blocks).sqrt()).exp() - 1.0;
+    ratio.is_finite().then_some(ratio)
+}
+
+/// Blocks.
+pub fn blocks_for(deviation: f64, ratio: f64, confidence: f64, power: f64) -> Option<u32> {
+    (2..10_000).find(|n| detectable_ratio(deviation, *n, confidence, power).is_some_and(|d| d <= ratio))
+}
+
+/// Drift.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Drift {
+    /// Per hour.
+    pub per_hour_ratio: f64,
+    /// p.
+    pub p_value: f64,
+}
+
+/// Drift.
+pub fn drift(points: &[(f64, f64)]) -> Option<Drift> {
+    let _ = points;
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -169,6 +169,8 @@ pub fn agents() -> (Report, Vec<Sample>) {
         low: Some(-0.006),
         high: Some(0.008),
         p_value: Some(0.74),
+        adjusted_p_value: Some(1.0),
+        verdict: Verdict::NoDifference,
         detectable_ratio: Some(0.015),
         block_ratios: block_ratios(0.001, 0.007),
     }];
@@ -256,6 +258,7 @@ fn comparison(
         overhead: ratio * 1.48e-4,
         overhead_low: Some((ratio - half) * 1.48e-4),
         overhead_high: Some((ratio + half) * 1.48e-4),
+        injected: None,
         p_value: p,
         adjusted_p_value: p.map(|p| (p * 2.0).min(1.0)),
         detectable_ratio: Some(half * 1.2),
