@@ -3,7 +3,7 @@
 //! # Layout
 //! - `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
 //! - `figures`, `rows`, `legend`, `series`, `axis`, `palette`, `font`: what they share
-//! - `scene`, `paint`: shapes, and their way to SVG and PNG
+//! - `scene`, `svg`, `paint`: shapes, and their way to SVG and PNG
 
 mod axis;
 mod blocks;
@@ -21,6 +21,7 @@ mod rows;
 mod scene;
 mod series;
 mod stroke;
+mod svg;
 mod timeline;
 
 use std::path::Path;
@@ -29,8 +30,9 @@ use super::{Report, claims};
 use crate::sample::Sample;
 pub use font::width as text_width;
 pub use overhead::{draw_claim, draw_key};
-pub use paint::{ChartError, png, svg};
+pub use paint::{ChartError, png};
 pub use scene::{Scene, Shape};
+pub use svg::svg;
 
 /// Width of a chart that stands on a page, in pixels.
 pub const WIDE: f64 = 860.0;
@@ -106,7 +108,7 @@ impl Chart {
     }
 
     /// The text of the SVG file.
-    pub fn svg(&self, report: &Report, samples: &[Sample]) -> Result<String, ChartError> {
+    pub fn svg(&self, report: &Report, samples: &[Sample]) -> String {
         svg(&self.scene(report, samples, WIDE), self.file)
     }
 

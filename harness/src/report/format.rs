@@ -184,7 +184,11 @@ fn signed(
         .map(|(low, high)| (scaled(low), scaled(high)))
         .filter(|(l, h)| l.is_finite() && h.is_finite());
     let decimals = match interval {
-        Some((low, high)) => carried(scaled(point), high - low),
+        Some((low, high)) => {
+            // A difference is read by itself: it may keep a second digit that the interval hardly carries.
+            let carried = carried(scaled(point), high - low);
+            carried.max(significant(scaled(point), 2).min(carried + 1))
+        }
         None => significant(scaled(point), 2),
     };
     let sign = |v: f64| {

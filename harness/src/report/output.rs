@@ -31,7 +31,7 @@ pub fn render(report: &Report, samples: &[Sample], directory: &Path) -> Result<(
     record::write_json(&directory.join("report.json"), report)?;
     write("report.csv", &csv::render(report))?;
     write("report.md", &markdown::render(report))?;
-    write("report.html", &html::render(report, samples)?)?;
+    write("report.html", &html::render(report, samples))?;
     for chart in CHARTS {
         if !chart.applies(report) {
             // An older rendering may have had more to show.
@@ -40,7 +40,7 @@ pub fn render(report: &Report, samples: &[Sample], directory: &Path) -> Result<(
             }
             continue;
         }
-        let svg = chart.svg(report, samples)?;
+        let svg = chart.svg(report, samples);
         write(&format!("charts/{}.svg", chart.file), &svg)?;
         // The drawing library writes its file itself, and tells the format from the name.
         let png = charts.join(format!("{}.png", chart.file));

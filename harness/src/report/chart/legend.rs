@@ -81,6 +81,6 @@ pub fn legend(scene: &mut Scene, rows: &Rows, y: f64) -> f64 {
 pub fn interval(scene: &mut Scene, (low, high): (f64, f64), y: f64) {
     scene.line(vec![(low, y), (high, y)], 1.6, INK);
     for x in [low, high] {
-        scene.line(vec![(x, y - 5.0), (x, y + 5.0)], 1.6, INK);
+        scene.line(vec![(x, y - 5.5), (x, y + 5.5)], 1.6, INK);
     }
 }

@@ -114,6 +114,9 @@ fn key(scene: &mut Scene, report: &Report, claims: &[Claim], y: f64) -> f64 {
             interval(scene, (at.0 - 7.0, at.0 + 7.0), at.1);
         });
     }
+    if all.iter().any(|c| injected(c).is_some()) {
+        key.item(scene, "what was injected", |scene, at| cup(scene, at));
+    }
     if all.iter().any(|c| !c.block_ratios.is_empty()) {
         key.item(scene, "one block", |scene, at| block(scene, at));
     }
@@ -137,6 +140,23 @@ fn key(scene: &mut Scene, report: &Report, claims: &[Claim], y: f64) -> f64 {
 fn margin(comparison: &Comparison) -> Option<f64> {
     let margin = comparison.margin_ratio;
     (margin.is_finite() && margin > 0.0).then_some(margin)
+}
+
+/// The change that was injected: known in the metric's unit, shown in the same
+/// proportion to the comparison's own figures.
+fn injected(comparison: &Comparison) -> Option<f64> {
+    let ratio = comparison.injected? * comparison.overhead_ratio / comparison.overhead;
+    ratio.is_finite().then_some(ratio)
+}
+
+/// A known value: a cup that is open to the point that it should hold.
+fn cup(scene: &mut Scene, (x, y): Point) {
+    let (top, bottom) = (y - 8.0, y + 8.0);
+    for side in [-1.0, 1.0] {
+        let corners = [(6.0, top), (8.0, top), (8.0, bottom), (6.0, bottom)];
+        let points = corners.map(|(dx, y)| (x + side * dx, y)).to_vec();
+        scene.line(points, 1.6, INK);
+    }
 }
 
 /// The columns to the right of the rows: overhead, change, verdict.
@@ -225,7 +245,7 @@ fn axis(comparisons: &[&Comparison], noise: Option<&NoiseFloor>, pixels: (f64, f
     let values = comparisons.iter().flat_map(|c| {
         let blocks = c.block_ratios.iter().map(|b| b.ratio);
         let ends = [Some(c.overhead_ratio), c.low, c.high];
-        blocks.chain(ends.into_iter().flatten())
+        blocks.chain(ends.into_iter().flatten()).chain(injected(c))
     });
     let band = noise.into_iter().flat_map(|n| [n.low, n.high]).flatten();
     let margins = margins().flat_map(|m| [m, -m]);
@@ -320,6 +340,9 @@ fn marks(scene: &mut Scene, axis: &Axis, comparison: &Comparison, y: f64) {
         }
     }
     let middle = y + ROW - 10.0;
+    if let Some(injected) = injected(comparison) {
+        cup(scene, (axis.at(injected), middle));
+    }
     let ends = comparison.low.zip(comparison.high);
     if let Some((low, high)) = ends.filter(|(l, h)| l.is_finite() && h.is_finite()) {
         interval(scene, (axis.at(low), axis.at(high)), middle);
@@ -337,11 +360,11 @@ fn block(scene: &mut Scene, at: Point) {
 
 fn point(scene: &mut Scene, kind: Verdict, at: Point) {
     let (color, mark) = verdict(kind);
-    scene.mark(mark, at, 6.2, PAPER);
+    scene.mark(mark, at, 5.4, PAPER);
     if kind == Verdict::Inconclusive {
-        scene.hollow_mark(mark, at, 4.8, color);
+        scene.hollow_mark(mark, at, 4.4, color);
     } else {
-        scene.mark(mark, at, 5.0, color);
+        scene.mark(mark, at, 4.3, color);
     }
 }
 

@@ -138,9 +138,13 @@ fn verdict(report: &Report, comparison: &Comparison) -> String {
         change.point,
         over_blocks(report, change.interval, comparison.blocks)
     );
-    let seen = comparison.detectable_ratio.map_or(String::new(), |ratio| {
+    let mut seen = comparison.detectable_ratio.map_or(String::new(), |ratio| {
         format!("; this run could have seen {}", small(ratio))
     });
+    if let Some(injected) = comparison.injected {
+        let injected = format::difference(metric.unit(), injected, None, None).point;
+        seen += &format!("; {} were injected", unsigned(&injected));
+    }
     match comparison.verdict {
         Verdict::Higher => format!("{scenario} adds {amount} ({basis}) of {what}: higher{seen}"),
         Verdict::Lower => format!("{scenario} saves {amount} ({basis}) of {what}: lower{seen}"),
