@@ -171,14 +171,24 @@ pub fn difference(unit: Unit, point: f64, low: Option<f64>, high: Option<f64>) -
 }
 
 /// A point with its sign and its interval, with at most `finest` decimals.
-fn signed(scale: Scale, point: f64, low: Option<f64>, high: Option<f64>, finest: i32) -> Estimate {
+fn signed(
+    scale: Scale,
+    point: f64,
+    low: Option<f64>,
+    high: Option<f64>,
+    finest: i32,
+) -> Estimate {
     let scaled = |v: f64| v / scale.divisor;
     let interval = low
         .zip(high)
         .map(|(low, high)| (scaled(low), scaled(high)))
         .filter(|(l, h)| l.is_finite() && h.is_finite());
     let decimals = match interval {
-        Some((low, high)) => carried(scaled(point), high - low),
+        Some((low, high)) => {
+            // A difference is read by itself: it may keep a second digit that the interval hardly carries.
+            let carried = carried(scaled(point), high - low);
+            carried.max(significant(scaled(point), 2).min(carried + 1))
+        }
         None => significant(scaled(point), 2),
     };
     let sign = |v: f64| {
