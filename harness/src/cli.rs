@@ -5,7 +5,7 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@verify`], [`mod@gate`] work from a run's records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -20,6 +20,7 @@ use self::exit::Failure;
 
 pub mod calibrate;
 pub mod clean;
+pub mod compare;
 pub mod doctor;
 pub mod exit;
 pub mod gate;
@@ -70,6 +71,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
+    Compare(compare::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
     Gate(gate::Arguments),
@@ -100,6 +102,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Gate(arguments) => gate::run(arguments),

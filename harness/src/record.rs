@@ -351,13 +351,25 @@ impl Records {
     /// When a file is missing, cut short, edited beyond its form, or of another version.
     pub fn read(directory: &Path) -> Result<Self, RecordError> {
         Ok(Records {
-            plan: read_versioned(&directory.join(PLAN))?,
-            fingerprint: read_json(&directory.join(FINGERPRINT))?,
-            trials: read_lines(&directory.join(TRIALS))?,
             samples: match directory.join(SAMPLES_COMPRESSED) {
                 path if path.exists() => read_lines(&path)?,
                 _ => read_lines(&directory.join(SAMPLES))?,
             },
+            ..Self::read_without_samples(directory)?
+        })
+    }
+
+    /// Reads a run's directory, but for the raw samples, which are by far the
+    /// largest part and needed only to compute trials anew.
+    ///
+    /// # Errors
+    /// When a file is missing, cut short, edited beyond its form, or of another version.
+    pub fn read_without_samples(directory: &Path) -> Result<Self, RecordError> {
+        Ok(Records {
+            plan: read_versioned(&directory.join(PLAN))?,
+            fingerprint: read_json(&directory.join(FINGERPRINT))?,
+            trials: read_lines(&directory.join(TRIALS))?,
+            samples: Vec::new(),
             resumptions: match directory.join(RESUMPTIONS) {
                 path if path.exists() => read_lines(&path)?,
                 _ => Vec::new(),

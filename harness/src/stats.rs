@@ -2,6 +2,10 @@
 
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
+mod welch;
+
+pub use welch::{Welch, welch};
+
 /// A point, and an interval when there are enough values for one.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Estimate {

@@ -3,11 +3,13 @@
 mod bad_input;
 mod calibrate;
 mod ci;
+mod compare;
 mod driver;
 mod gate;
 mod lifecycle;
 mod records;
 mod resume;
+mod runs;
 mod scenario;
 mod schema;
 mod support;
