@@ -5,7 +5,8 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@compare`], [`mod@export`], [`mod@verify`] work from a run's records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@export`], [`mod@verify`], [`mod@gate`]
+//!   work from records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -24,6 +25,7 @@ pub mod compare;
 pub mod doctor;
 pub mod exit;
 pub mod export;
+pub mod gate;
 pub mod list;
 pub mod measure;
 pub mod progress;
@@ -75,6 +77,7 @@ enum Command {
     Export(export::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
+    Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
     /// The built-in load driver, a process of its own.
@@ -106,6 +109,7 @@ pub fn main() -> ExitCode {
         Command::Export(arguments) => export::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),

@@ -17,6 +17,7 @@
 //! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`gate`]: budgets and a report → an exit code
 //! - [`compare`]: two runs, or two arms of one → what changed
 //! - [`export`]: a run in formats that other tools read
 //! - [`fingerprint`], [`workspace`]: where and with what
@@ -37,6 +38,7 @@ pub mod error;
 pub mod export;
 pub mod exporter;
 pub mod fingerprint;
+pub mod gate;
 pub mod load;
 pub mod metric;
 pub mod observer;

@@ -110,6 +110,11 @@ impl Metric {
         }
     }
 
+    /// Whether a higher value is the better one.
+    pub fn more_is_better(self) -> bool {
+        self == Metric::RequestsPerSecond
+    }
+
     /// Whether arms are compared by it. The rate is the same for all by design,
     /// and errors and throttling make a trial invalid; zeros have no ratio.
     pub fn is_compared(self) -> bool {

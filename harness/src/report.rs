@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`Report`] and its parts: the model, which is also `report.json`
 //! - [`mod@build`]: records → `Report`, pure
+//! - `claims`: which comparisons come first, and in which order
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
 //! - [`render`]: all of it → the files of a run directory
@@ -10,6 +11,7 @@
 
 pub mod build;
 pub mod chart;
+mod claims;
 pub mod console;
 pub mod csv;
 pub mod format;

@@ -2,9 +2,11 @@
 
 mod bad_input;
 mod calibrate;
+mod ci;
 mod compare;
 mod driver;
 mod export;
+mod gate;
 mod lifecycle;
 mod records;
 mod resume;
