@@ -5,7 +5,7 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@compare`], [`mod@export`], [`mod@verify`], [`mod@gate`]
+//! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@verify`], [`mod@gate`]
 //!   work from records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -26,6 +26,7 @@ pub mod doctor;
 pub mod exit;
 pub mod export;
 pub mod gate;
+pub mod history;
 pub mod list;
 pub mod measure;
 pub mod progress;
@@ -74,6 +75,7 @@ enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Compare(compare::Arguments),
+    History(history::Arguments),
     Export(export::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
@@ -106,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::History(arguments) => history::run(arguments),
         Command::Export(arguments) => export::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),

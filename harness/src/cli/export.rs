@@ -90,6 +90,6 @@ fn render(report: &Report, form: Form) -> Result<String, Failure> {
         Form::GithubActionBenchmark => json(serde_json::to_string_pretty(
             &github_action_benchmark::points(report),
         )),
-        Form::Otava => Ok(otava::render(&[report]).text),
+        Form::Otava => Ok(otava::render(&[report], &[]).text),
     }
 }

@@ -21,9 +21,12 @@ pub struct Csv {
     pub machines: Vec<String>,
 }
 
-/// A row for each report, in the given order.
-pub fn render(reports: &[&Report]) -> Csv {
-    let rows: Vec<Vec<(String, f64)>> = reports.iter().map(|report| values(report)).collect();
+/// A row for each report, in the given order; only these scenarios, unless none are named.
+pub fn render(reports: &[&Report], scenarios: &[String]) -> Csv {
+    let rows: Vec<Vec<(String, f64)>> = reports
+        .iter()
+        .map(|report| values(report, scenarios))
+        .collect();
     let in_row = |row: &[(String, f64)], column: &str| {
         let found = row.iter().find(|(name, _)| name == column);
         found.map(|(_, value)| *value)
@@ -67,9 +70,10 @@ pub fn render(reports: &[&Report]) -> Csv {
     }
 }
 
-fn values(report: &Report) -> Vec<(String, f64)> {
+fn values(report: &Report, scenarios: &[String]) -> Vec<(String, f64)> {
     let mut values = Vec::new();
-    for figure in figures(report) {
+    let wanted = |name: &String| scenarios.is_empty() || scenarios.contains(name);
+    for figure in figures(report).filter(|figure| wanted(&figure.scenario.name)) {
         let statistic = figure.statistic;
         let column = format!(
             "{}.{}.{}",

@@ -249,7 +249,7 @@ proptest! {
                 prop_assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{}", line);
             }
         }
-        let csv = otava::render(&[&report, &report]).text;
+        let csv = otava::render(&[&report, &report], &[]).text;
         let commas: Vec<usize> = csv.lines().map(|line| line.matches(',').count()).collect();
         prop_assert_eq!(commas.len(), 3);
         prop_assert!(commas.iter().all(|n| *n == commas[0]), "{}", csv);

@@ -7,6 +7,7 @@ mod compare;
 mod driver;
 mod export;
 mod gate;
+mod history;
 mod lifecycle;
 mod records;
 mod resume;
