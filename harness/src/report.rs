@@ -22,6 +22,7 @@ mod table;
 mod tables;
 mod words;
 
+pub use claims::{Claim, claims};
 pub use output::{RenderError, render, schema};
 
 /// What a reader calls a metric.

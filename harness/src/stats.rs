@@ -112,7 +112,10 @@ fn log_ratios(pairs: &[Pair]) -> Option<Vec<Vec<f64>>> {
     pairs
         .iter()
         .map(|pair| {
-            let all: Vec<f64> = std::iter::once(pair.value).chain(pair.reference.iter().copied()).map(f64::ln).collect();
+            let all: Vec<f64> = std::iter::once(pair.value)
+                .chain(pair.reference.iter().copied())
+                .map(f64::ln)
+                .collect();
             (all.len() > 1 && all.iter().all(|v| v.is_finite())).then_some(all)
         })
         .collect()
@@ -146,20 +149,32 @@ pub fn permutation_p(pairs: &[Pair], seed: u64) -> Option<f64> {
     if logs.len() < 2 {
         return None;
     }
-    let c: Vec<Vec<f64>> = logs.iter().map(|l| (0..l.len()).map(|w| contrast(l, w)).collect()).collect();
+    let c: Vec<Vec<f64>> = logs
+        .iter()
+        .map(|l| (0..l.len()).map(|w| contrast(l, w)).collect())
+        .collect();
     let observed = c.iter().map(|c| c[0]).sum::<f64>().abs() * (1.0 - 1e-12);
     let total: f64 = c.iter().map(|c| c.len() as f64).product();
     if total <= 100_000.0 {
         let mut sums = vec![0.0f64];
         for c in &c {
-            sums = sums.iter().flat_map(|s| c.iter().map(move |v| s + v)).collect();
+            sums = sums
+                .iter()
+                .flat_map(|s| c.iter().map(move |v| s + v))
+                .collect();
         }
         Some(sums.iter().filter(|s| s.abs() >= observed).count() as f64 / sums.len() as f64)
     } else {
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-        let hits = (0..20_000).filter(|_| {
-            c.iter().map(|c| c[rng.random_range(0..c.len())]).sum::<f64>().abs() >= observed
-        }).count();
+        let hits = (0..20_000)
+            .filter(|_| {
+                c.iter()
+                    .map(|c| c[rng.random_range(0..c.len())])
+                    .sum::<f64>()
+                    .abs()
+                    >= observed
+            })
+            .count();
         Some((hits as f64 + 1.0) / 20_001.0)
     }
 }
@@ -190,7 +205,8 @@ pub fn detectable_ratio(deviation: f64, blocks: u32, confidence: f64, power: f64
 
 /// Blocks.
 pub fn blocks_for(deviation: f64, ratio: f64, confidence: f64, power: f64) -> Option<u32> {
-    (2..10_000).find(|n| detectable_ratio(deviation, *n, confidence, power).is_some_and(|d| d <= ratio))
+    (2..10_000)
+        .find(|n| detectable_ratio(deviation, *n, confidence, power).is_some_and(|d| d <= ratio))
 }
 
 /// Drift.
