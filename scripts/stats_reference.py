@@ -89,6 +89,7 @@ def effect(blocks, twins, true_ratio, noise):
         "deviation": logs.std(ddof=1),
         "exact": (twins + 1) ** blocks <= 100_000,
         "p": permutation(values, references),
+        "t_test_p": stats.ttest_1samp(logs, 0).pvalue,
     }
 
 

@@ -21,7 +21,10 @@ const STEAL_MAX: f64 = 0.02;
 
 /// Everything that one trial's samples say.
 pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> TrialAnalysis {
-    let view = View { samples };
+    let view = View {
+        samples,
+        turns: plan.slices > 1,
+    };
     let requests = view.load(Reading::RequestsCompleted).unwrap_or(0.0);
     let window = view.load(Reading::WindowSeconds).unwrap_or(0.0);
     let ledger = ledger(&view, requests, window);
@@ -36,6 +39,8 @@ pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> Tria
 /// One trial's samples, asked by name.
 struct View<'a> {
     samples: &'a [Sample],
+    /// Whether the window is made of turns, each with edges of its own.
+    turns: bool,
 }
 
 impl View<'_> {
@@ -55,12 +60,49 @@ impl View<'_> {
         Some(self.of(Subject::Load, reading).next()?.value)
     }
 
+    /// How far a counter went between the edges, and in how many seconds of
+    /// its own clock; added up over the turns, where there are any.
+    fn advance(&self, subject: Subject, reading: Reading) -> Option<(f64, f64)> {
+        let (mut value, mut time) = (0.0, 0.0);
+        let mut open: Option<&Sample> = None;
+        for sample in self.of(subject, reading) {
+            match sample.edge {
+                Some(Edge::Open) => open = Some(sample),
+                Some(Edge::Close) => {
+                    let open = open.take()?;
+                    let gone = (sample.value - open.value, sample.time - open.time);
+                    // A counter that went back is not the one that was opened.
+                    if gone.0.is_nan() || gone.0 < 0.0 || gone.1.is_nan() || gone.1 <= 0.0 {
+                        return None;
+                    }
+                    value += gone.0;
+                    time += gone.1;
+                }
+                None => {}
+            }
+        }
+        (time > 0.0).then_some((value, time))
+    }
+
     /// How far a counter went per second of its own clock between the edges.
     fn rate(&self, subject: Subject, reading: Reading) -> Option<f64> {
-        let open = self.edge(subject, reading, Edge::Open)?;
-        let close = self.edge(subject, reading, Edge::Close)?;
-        let (value, time) = (close.value - open.value, close.time - open.time);
-        (time > 0.0 && value >= 0.0).then(|| value / time)
+        self.advance(subject, reading)
+            .map(|(value, time)| value / time)
+    }
+
+    /// What a counter spent on the window's requests.
+    ///
+    /// A turn is followed by a pause in which its last answers come in, so
+    /// everything between its edges belongs to its requests. A window without
+    /// turns is cut out of a load that goes on, and its edges are off by a
+    /// wake-up; there the rate counts.
+    fn spent(&self, subject: Subject, reading: Reading, window: f64) -> Option<f64> {
+        let (value, time) = self.advance(subject, reading)?;
+        Some(if self.turns {
+            value
+        } else {
+            value / time * window
+        })
     }
 
     /// Mean of the working set over the window's readings.
@@ -91,28 +133,30 @@ fn ledger(view: &View<'_>, requests: f64, window: f64) -> Option<Ledger> {
     let cpus = view
         .edge(Subject::Node, Reading::NodeCpus, Edge::Open)?
         .value;
-    let idle = view.rate(Subject::Node, Reading::NodeCpuIdleSecondsTotal)?;
-    let steal = view.rate(Subject::Node, Reading::NodeCpuStealSecondsTotal)?;
+    let (_, seconds) = view.advance(Subject::Node, Reading::NodeCpuIdleSecondsTotal)?;
+    let seconds = if view.turns { seconds } else { window };
+    let idle = view.spent(Subject::Node, Reading::NodeCpuIdleSecondsTotal, window)?;
+    let steal = view.spent(Subject::Node, Reading::NodeCpuStealSecondsTotal, window)?;
     let rows: Vec<LedgerRow> = Subject::ROLES
         .into_iter()
         .filter_map(|subject| {
             Some(LedgerRow {
                 subject,
-                cpu_seconds: view.rate(subject, Reading::CpuUsageSecondsTotal)? * window,
+                cpu_seconds: view.spent(subject, Reading::CpuUsageSecondsTotal, window)?,
             })
         })
         .collect();
-    let busy = (cpus - idle - steal).max(0.0) * window;
+    let busy = (cpus * seconds - idle - steal).max(0.0);
     let accounted: f64 = rows.iter().map(|row| row.cpu_seconds).sum();
     let remainder = busy - accounted;
     Some(Ledger {
         node_busy_seconds: busy,
-        steal_seconds: steal * window,
+        steal_seconds: steal,
         rows,
         remainder_seconds: remainder,
         other_tasks_seconds: view
-            .rate(Subject::Node, Reading::NodeCpuTasksSecondsTotal)
-            .map(|rate| rate * window - accounted),
+            .spent(Subject::Node, Reading::NodeCpuTasksSecondsTotal, window)
+            .map(|tasks| tasks - accounted),
         remainder_ratio: if busy > 0.0 { remainder / busy } else { 0.0 },
         requests: requests as u64,
     })
@@ -183,9 +227,7 @@ fn statistics(
         Subject::Total,
         total(view.peak(Subject::Target), view.peak(Subject::Agent)),
     );
-    let throttled = view
-        .rate(Subject::Target, Reading::CpuThrottledSecondsTotal)
-        .map(|rate| rate * window);
+    let throttled = view.spent(Subject::Target, Reading::CpuThrottledSecondsTotal, window);
     add(Metric::CpuThrottledSeconds, Subject::Target, throttled);
     add(
         Metric::StartupSeconds,
@@ -250,6 +292,23 @@ fn checks(
         });
     };
     use Severity::{Invalidates, Warns};
+
+    // Everything that is read counts something or measures a size.
+    if let Some(sample) = view
+        .samples
+        .iter()
+        .find(|sample| !sample.value.is_finite() || sample.value < 0.0)
+    {
+        add(
+            "readings",
+            Invalidates,
+            false,
+            format!(
+                "{:?} of the {} reads {}, which can't be",
+                sample.reading, sample.subject, sample.value
+            ),
+        );
+    }
 
     let completed = view.load(Reading::RequestsCompleted);
     match completed {

@@ -38,13 +38,15 @@ pub trait Backend {
         directory: &std::path::Path,
     ) -> impl Future<Output = Result<(), TrialError>>;
 
-    /// Carries out one trial, handing over each reading as it is taken.
-    fn trial(
+    /// Carries out trials together, handing over each reading as it is taken:
+    /// one that has its window to itself, or those of a block that take turns.
+    /// Gives one outcome for each, in their order.
+    fn batch(
         &mut self,
         plan: &Plan,
-        trial: &TrialPlan,
+        trials: &[TrialPlan],
         sink: &mut dyn Sink,
-    ) -> impl Future<Output = Result<Observed, TrialError>>;
+    ) -> impl Future<Output = Vec<Result<Observed, TrialError>>>;
 
     /// Ends what lived for the whole run, and gives the readings that only it can give.
     fn conclude(

@@ -2,7 +2,10 @@
 //!
 //! # Layout
 //! - [`mod@scenario`] measures
-//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@calibrate`] measures a known cost
+//! - [`measure`] is what every command that measures shares
+//! - [`mod@resume`] finishes a run that was cut short
+//! - [`mod@report`], [`mod@compare`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -15,12 +18,17 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::exit::Failure;
 
+pub mod calibrate;
 pub mod clean;
+pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod gate;
 pub mod list;
+pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod resume;
 pub mod scenario;
 pub mod schema;
 pub mod verify;
@@ -58,11 +66,15 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Scenario(scenario::Arguments),
+    Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
+    Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
+    Compare(compare::Arguments),
+    Resume(resume::Arguments),
     Verify(verify::Arguments),
+    Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
     /// The built-in load driver, a process of its own.
@@ -85,11 +97,15 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     start_logging(arguments.verbose);
     let outcome = match arguments.command {
-        Command::Scenario(arguments) => scenario::run(arguments),
+        Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),

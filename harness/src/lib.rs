@@ -13,9 +13,12 @@
 //! - [`observer`]: what the kernel says of roles and machine
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`record`]: the run directory, written as things happen, read back for everything else
-//! - [`analysis`], [`stats`]: samples → figures, pure
+//! - [`calibration`]: whether a known cost was found again
+//! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`gate`]: budgets and a report → an exit code
+//! - [`compare`]: two runs, or two arms of one → what changed
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -24,12 +27,16 @@
 
 pub mod analysis;
 pub mod backend;
+pub mod calibration;
 pub mod clean;
 pub mod cli;
 pub mod clock;
+pub mod compare;
+pub mod comparison;
 pub mod error;
 pub mod exporter;
 pub mod fingerprint;
+pub mod gate;
 pub mod load;
 pub mod metric;
 pub mod observer;

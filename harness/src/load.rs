@@ -22,7 +22,6 @@ use crate::backend::local::cgroup::Group;
 use crate::backend::local::process::{Process, Spawn};
 use crate::backend::local::sampler::RoleObserver;
 use crate::backend::local::system::Workshop;
-use crate::clock::monotonic_ns;
 use crate::sample::{Phase, Subject};
 use crate::victoria_metrics::ServerUrl;
 
@@ -44,6 +43,46 @@ pub struct LoadSpec {
     pub measure_seconds: f64,
     /// How long an answer may take before the request counts as failed, in seconds.
     pub timeout_seconds: f64,
+    /// When to send, for the built-in driver: its part of a batch. Empty: the
+    /// warm-up at once, and the window right behind it.
+    #[serde(default)]
+    pub periods: Vec<Period>,
+}
+
+/// A time in which requests are sent.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Period {
+    /// When it begins, in seconds since the load began.
+    pub start_seconds: f64,
+    /// How long requests are sent.
+    pub seconds: f64,
+    /// How long after it answers still belong to it.
+    pub pause_seconds: f64,
+    /// Whether it is part of the window.
+    pub measured: bool,
+}
+
+impl LoadSpec {
+    /// When requests are sent, in the order of time.
+    pub fn periods(&self) -> Vec<Period> {
+        if !self.periods.is_empty() {
+            return self.periods.clone();
+        }
+        let warmup = Period {
+            start_seconds: 0.0,
+            seconds: self.warmup_seconds,
+            pause_seconds: 0.0,
+            measured: false,
+        };
+        let window = Period {
+            start_seconds: self.warmup_seconds,
+            seconds: self.measure_seconds,
+            measured: true,
+            ..warmup
+        };
+        vec![warmup, window]
+    }
 }
 
 /// What came of one trial's load, counted over its window.
@@ -73,23 +112,14 @@ pub struct LoadResult {
     pub failures: Vec<String>,
 }
 
-/// When the load's window opens and closes, in nanoseconds of `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug)]
-pub struct Window {
-    /// Its first moment.
-    pub open_ns: u64,
-    /// The first moment after it.
-    pub close_ns: u64,
-}
-
 /// Time between the order to begin and the first request, so that the order arrives before it.
-const LEAD_NS: u64 = 20_000_000;
+pub const LEAD_NS: u64 = 20_000_000;
 
 /// A load driver that is ready or runs.
 #[derive(Debug)]
 pub enum Driver {
     /// The built-in one.
-    Builtin(Builtin, LoadSpec),
+    Builtin(Builtin),
     /// k6.
     K6(K6),
 }
@@ -104,12 +134,13 @@ impl Driver {
         workshop: &Workshop,
         spec: LoadSpec,
         kind: Loop,
+        seat: usize,
         groups: &mut Vec<Group>,
     ) -> Result<(Driver, RoleObserver), TrialError> {
         let (program, args) = Builtin::command()?;
-        let (process, observer) = spawn(workshop, groups, &program, args, Vec::new(), true)?;
-        let builtin = Builtin::prepare(process, spec.clone(), kind).await?;
-        Ok((Driver::Builtin(builtin, spec), observer))
+        let (process, observer) = spawn(workshop, seat, groups, &program, args, Vec::new(), true)?;
+        let builtin = Builtin::prepare(process, spec, kind).await?;
+        Ok((Driver::Builtin(builtin), observer))
     }
 
     /// Starts k6 in its own group; it begins by itself a moment later.
@@ -138,24 +169,20 @@ impl Driver {
             .iter()
             .map(|arg| arg.to_string_lossy().into_owned())
             .collect();
-        let (process, observer) = spawn(workshop, groups, program, args, invocation.env, false)?;
+        let (process, observer) = spawn(workshop, 0, groups, program, args, invocation.env, false)?;
         Ok((Driver::K6(K6::new(process, prepared, spec)), observer))
     }
 
-    /// Begins, and says when the window is.
+    /// Begins at a moment of `CLOCK_MONOTONIC` a little ahead, in nanoseconds.
+    /// Says when it really does: k6 begins by itself.
     ///
     /// # Errors
     /// When the driver has ended.
-    pub async fn begin(&mut self) -> Result<Window, TrialError> {
+    pub async fn begin(&mut self, start_ns: u64) -> Result<u64, TrialError> {
         match self {
-            Driver::Builtin(builtin, spec) => {
-                let start_ns = monotonic_ns() + LEAD_NS;
+            Driver::Builtin(builtin) => {
                 builtin.start(start_ns).await?;
-                let open_ns = start_ns + (spec.warmup_seconds * 1e9) as u64;
-                Ok(Window {
-                    open_ns,
-                    close_ns: open_ns + (spec.measure_seconds * 1e9) as u64,
-                })
+                Ok(start_ns)
             }
             Driver::K6(k6) => k6.begun().await,
         }
@@ -164,7 +191,7 @@ impl Driver {
     /// Waits until the driver ends, which it must not do during the load.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
         match self {
-            Driver::Builtin(builtin, _) => builtin.ended(phase).await,
+            Driver::Builtin(builtin) => builtin.ended(phase).await,
             Driver::K6(k6) => k6.ended(phase).await,
         }
     }
@@ -175,7 +202,7 @@ impl Driver {
     /// When the driver ends without one.
     pub async fn result(&mut self) -> Result<LoadResult, TrialError> {
         match self {
-            Driver::Builtin(builtin, _) => builtin.result().await,
+            Driver::Builtin(builtin) => builtin.result().await,
             Driver::K6(k6) => k6.result().await,
         }
     }
@@ -183,7 +210,7 @@ impl Driver {
     /// Ends the driver.
     pub async fn stop(self) {
         match self {
-            Driver::Builtin(builtin, _) => builtin.stop().await,
+            Driver::Builtin(builtin) => builtin.stop().await,
             Driver::K6(k6) => k6.stop().await,
         }
     }
@@ -191,13 +218,14 @@ impl Driver {
 
 fn spawn(
     workshop: &Workshop,
+    seat: usize,
     groups: &mut Vec<Group>,
     program: &Path,
     args: Vec<String>,
     env: Vec<(String, String)>,
     piped: bool,
 ) -> Result<(Process, RoleObserver), TrialError> {
-    let group = workshop.group(Subject::Load, groups)?;
+    let group = workshop.group(Subject::Load, seat, groups)?;
     let process = Process::spawn(Spawn {
         subject: Subject::Load,
         program,
@@ -205,7 +233,7 @@ fn spawn(
         env,
         cpus: &workshop.cpu_sets[&Subject::Load],
         group: group.as_ref(),
-        log: workshop.log("load"),
+        log: workshop.log("load", seat),
         piped,
     })?;
     let pids = process.pid().into_iter().collect();

@@ -36,6 +36,10 @@ pub struct Plan {
     /// a block are alive together and take turns, slice by slice.
     #[serde(default = "one")]
     pub slices: u32,
+    /// The smallest difference between two arms that this many blocks should
+    /// see in four of five runs, assumed from the spread of recorded runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expected_detectable_ratio: Option<f64>,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
     /// The arms: each scenario as it was resolved from its file and the defaults.
@@ -44,7 +48,8 @@ pub struct Plan {
     pub trials: Vec<TrialPlan>,
 }
 
-fn one() -> u32 {
+/// A window in one piece.
+pub fn one() -> u32 {
     1
 }
 
@@ -93,23 +98,64 @@ pub struct TrialPlan {
     pub block: u32,
     /// The arm (scenario) that it measures.
     pub arm: String,
+    /// Which turns under load are its own, of all that its block has, counted
+    /// from 1; empty when it has its window to itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub turns: Vec<u32>,
 }
+
+/// One stretch of a trial's window: the trial is under load, the others of its block wait.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turn {
+    /// Which of the trials that are carried out together.
+    pub seat: usize,
+    /// When its requests begin, in seconds since the load began.
+    pub start_seconds: f64,
+    /// How long requests are sent.
+    pub seconds: f64,
+    /// How long nothing is sent after it, so that answers come in before the next.
+    pub pause_seconds: f64,
+}
+
+/// Pause after each turn: several times what a request takes at the rates that
+/// are offered, and enough to read all counters in it.
+pub const TURN_PAUSE_SECONDS: f64 = 0.010;
 
 /// Lays out complete blocks: every arm once in each, in an order drawn from the seed.
 ///
 /// Interleaving keeps slow drift of the machine from becoming one arm's
 /// overhead; drawing the order keeps any arm from always following another.
-pub fn trials(arms: &[String], blocks: u32, seed: u64) -> Vec<TrialPlan> {
+///
+/// With more than one slice the arms of a block take turns: every round gives
+/// each arm one turn, in an order drawn anew for every other round and
+/// reversed in the round between (ABC CBA), so that whatever moves in a
+/// straight line over two rounds hits all arms alike.
+pub fn trials(arms: &[String], blocks: u32, slices: u32, seed: u64) -> Vec<TrialPlan> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut trials = Vec::with_capacity(arms.len() * blocks as usize);
     for block in 1..=blocks {
-        let mut order = arms.to_vec();
+        let mut order: Vec<usize> = (0..arms.len()).collect();
         order.shuffle(&mut rng);
+        let mut turns = vec![Vec::new(); arms.len()];
+        if slices > 1 {
+            let mut round = order.clone();
+            for n in 0..slices {
+                if n % 2 == 0 {
+                    round.shuffle(&mut rng);
+                } else {
+                    round.reverse();
+                }
+                for (place, &arm) in round.iter().enumerate() {
+                    turns[arm].push(n * arms.len() as u32 + place as u32 + 1);
+                }
+            }
+        }
         for arm in order {
             trials.push(TrialPlan {
                 trial: trials.len() as u32 + 1,
                 block,
-                arm,
+                arm: arms[arm].clone(),
+                turns: std::mem::take(&mut turns[arm]),
             });
         }
     }
@@ -132,6 +178,27 @@ pub fn calibrated_rate(capacity: f64) -> f64 {
     ((rate / unit).floor() * unit).max(1.0)
 }
 
+/// How long one trial takes, its share of pauses included.
+pub fn trial_seconds(warmup_seconds: f64, measure_seconds: f64, slices: u32) -> f64 {
+    let pauses = if slices > 1 { slices + 1 } else { 0 };
+    warmup_seconds + measure_seconds + f64::from(pauses) * TURN_PAUSE_SECONDS
+}
+
+/// Spread of a block's log-ratio between two identical arms, before any was
+/// measured: what recorded runs on a quiet two-core virtual machine had.
+/// `docs/METHODOLOGY.md` has them.
+pub fn assumed_deviation(measure_seconds: f64, slices: u32) -> f64 {
+    /// Two arms that take turns: falls with the root of the time under load.
+    const TURNS: f64 = 0.020;
+    /// Trial after trial: what moves between trials does not average out within them.
+    const SEPARATE: f64 = 0.025;
+    if slices > 1 && measure_seconds > 0.0 {
+        TURNS / measure_seconds.sqrt()
+    } else {
+        SEPARATE
+    }
+}
+
 impl Plan {
     /// The resolved scenario of an arm.
     pub fn arm(&self, name: &str) -> Option<&Scenario> {
@@ -141,8 +208,66 @@ impl Plan {
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(
-            (self.warmup_seconds + self.measure_seconds) * self.trials.len() as f64,
+            self.trials.len() as f64
+                * trial_seconds(self.warmup_seconds, self.measure_seconds, self.slices),
         )
+    }
+
+    /// How many blocks there are.
+    pub fn blocks(&self) -> u32 {
+        self.trials.last().map_or(0, |trial| trial.block)
+    }
+
+    /// The trials that are carried out together: a block whose arms take turns, or one trial.
+    pub fn batches(&self) -> impl Iterator<Item = &[TrialPlan]> {
+        let together = self.slices > 1;
+        self.trials
+            .chunk_by(move |a, b| together && a.block == b.block)
+    }
+
+    /// When each trial of a batch warms up, in seconds since the load began.
+    pub fn warmup(&self, seat: usize, batch: usize) -> Turn {
+        let pause = if batch > 1 { TURN_PAUSE_SECONDS } else { 0.0 };
+        Turn {
+            seat,
+            start_seconds: seat as f64 * (self.warmup_seconds + pause),
+            seconds: self.warmup_seconds,
+            pause_seconds: pause,
+        }
+    }
+
+    /// Every turn of a batch, in the order of time.
+    pub fn turns(&self, batch: &[TrialPlan]) -> Vec<Turn> {
+        let begin = batch.len() as f64 * {
+            let warmup = self.warmup(0, batch.len());
+            warmup.seconds + warmup.pause_seconds
+        };
+        if self.slices <= 1 {
+            return (0..batch.len())
+                .map(|seat| Turn {
+                    seat,
+                    start_seconds: begin,
+                    seconds: self.measure_seconds,
+                    pause_seconds: 0.0,
+                })
+                .collect();
+        }
+        let seconds = self.measure_seconds / f64::from(self.slices);
+        let mut turns: Vec<(u32, usize)> = batch
+            .iter()
+            .enumerate()
+            .flat_map(|(seat, trial)| trial.turns.iter().map(move |&turn| (turn, seat)))
+            .collect();
+        turns.sort_unstable();
+        turns
+            .into_iter()
+            .map(|(turn, seat)| Turn {
+                seat,
+                start_seconds: begin + f64::from(turn - 1) * (seconds + TURN_PAUSE_SECONDS),
+                seconds,
+                pause_seconds: TURN_PAUSE_SECONDS,
+            })
+            .collect()
     }
 }
 
@@ -154,9 +279,9 @@ mod tests {
     proptest! {
         /// Every block holds every arm exactly once, and the same seed gives the same plan.
         #[test]
-        fn blocks_are_complete(arms in 1usize..6, blocks in 1u32..12, seed: u64) {
+        fn blocks_are_complete(arms in 1usize..6, blocks in 1u32..12, slices in 1u32..9, seed: u64) {
             let names: Vec<String> = (0..arms).map(|n| format!("arm-{n}")).collect();
-            let plan = trials(&names, blocks, seed);
+            let plan = trials(&names, blocks, slices, seed);
             prop_assert_eq!(plan.len(), arms * blocks as usize);
             for block in 1..=blocks {
                 let mut seen: Vec<_> = plan.iter().filter(|t| t.block == block).map(|t| t.arm.clone()).collect();
@@ -164,7 +289,30 @@ mod tests {
                 prop_assert_eq!(&seen, &names);
             }
             prop_assert!(plan.iter().enumerate().all(|(n, t)| t.trial as usize == n + 1));
-            prop_assert_eq!(plan, trials(&names, blocks, seed));
+            prop_assert_eq!(plan, trials(&names, blocks, slices, seed));
+        }
+
+        /// Every turn of a block belongs to one trial, every trial has as many,
+        /// and each round of turns holds every trial once.
+        #[test]
+        fn turns_are_dealt_evenly(arms in 2usize..6, slices in 2u32..20, seed: u64) {
+            let names: Vec<String> = (0..arms).map(|n| format!("arm-{n}")).collect();
+            let block = trials(&names, 1, slices, seed);
+            let mut owner = vec![usize::MAX; arms * slices as usize];
+            for (seat, trial) in block.iter().enumerate() {
+                prop_assert_eq!(trial.turns.len(), slices as usize);
+                for &turn in &trial.turns {
+                    prop_assert_eq!(std::mem::replace(&mut owner[turn as usize - 1], seat), usize::MAX);
+                }
+            }
+            for rounds in owner.chunks(2 * arms) {
+                let mut first = rounds[..arms].to_vec();
+                if let Some(second) = rounds.get(arms..) && !second.is_empty() {
+                    prop_assert!(first.iter().rev().eq(second));
+                }
+                first.sort_unstable();
+                prop_assert!(first.into_iter().eq(0..arms));
+            }
         }
 
         /// The rate never exceeds its share of the capacity and never falls far below it.
@@ -186,6 +334,6 @@ mod tests {
     #[test]
     fn order_differs_between_seeds() {
         let names: Vec<String> = (0..5).map(|n| n.to_string()).collect();
-        assert_ne!(trials(&names, 4, 1), trials(&names, 4, 2));
+        assert_ne!(trials(&names, 4, 3, 1), trials(&names, 4, 3, 2));
     }
 }

@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`Report`] and its parts: the model, which is also `report.json`
 //! - [`mod@build`]: records → `Report`, pure
+//! - `claims`: which comparisons come first, and in which order
 //! - [`chart`]: `Report` and time series → SVG and PNG
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
 //! - [`render`]: all of it → the files of a run directory
@@ -10,17 +11,46 @@
 
 pub mod build;
 pub mod chart;
+mod claims;
 pub mod console;
 pub mod csv;
 pub mod format;
 pub mod html;
 pub mod markdown;
 mod output;
-mod table;
+pub(crate) mod table;
 mod tables;
-mod words;
+pub(crate) mod words;
 
 pub use output::{RenderError, render, schema};
+
+/// What a reader calls a metric.
+pub fn metric_name(metric: Metric) -> String {
+    words::metric(metric, None)
+}
+
+/// What a reader calls a verdict.
+pub fn verdict_name(verdict: Verdict) -> &'static str {
+    words::verdict(verdict)
+}
+
+/// Rows of cells in columns, the first row their names.
+pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |text: &str| text.chars().count();
+    let widths: Vec<usize> = (0..N)
+        .map(|n| rows.iter().map(|row| width(&row[n])).max().unwrap_or(0))
+        .collect();
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(&widths);
+        let line: Vec<String> = cells
+            .map(|(cell, &widest)| format!("{cell}{}", " ".repeat(widest - width(cell))))
+            .collect();
+        text += line.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
+}
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -193,9 +223,14 @@ pub struct Comparison {
     pub overhead_low: Option<f64>,
     /// Upper end of the interval, in the metric's unit.
     pub overhead_high: Option<f64>,
-    /// Chance of a difference at least as large between equals (permutation test over blocks).
+    /// What the arm is known to add, where that was injected, in the metric's unit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub injected: Option<f64>,
+    /// Chance of a difference at least as large between equals (paired t test over blocks, as the interval).
     pub p_value: Option<f64>,
-    /// The same, corrected for the number of claims (Holm).
+    /// The same without asking anything of the shape of the noise (permutation test over blocks).
+    pub permutation_p_value: Option<f64>,
+    /// `p_value`, corrected for the number of claims (Holm).
     pub adjusted_p_value: Option<f64>,
     /// The smallest change that these blocks could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,
@@ -253,10 +288,16 @@ pub struct NoiseFloor {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Chance of a difference at least as large between equals (permutation test over blocks).
+    /// Chance of a difference at least as large between equals (paired t test over blocks, as the interval).
     pub p_value: Option<f64>,
+    /// The same without asking anything of the shape of the noise (permutation test over blocks).
+    pub permutation_p_value: Option<f64>,
+    /// `p_value`, corrected for the number of claims (Holm).
+    pub adjusted_p_value: Option<f64>,
     /// The smallest change that this pair could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,
+    /// What would be said of it, were it not known that the two are the same.
+    pub verdict: Verdict,
     /// Every block's own ratio.
     pub block_ratios: Vec<BlockRatio>,
 }

@@ -10,15 +10,26 @@ use crate::trial::{TrialAnalysis, TrialRecord, TrialStatus};
 
 /// News of a run, for whoever watches.
 pub trait Progress {
-    /// A trial begins.
-    fn trial(&mut self, trial: &TrialPlan);
+    /// Trials begin that are carried out together.
+    fn batch(&mut self, trials: &[TrialPlan]);
     /// A phase begins and takes this many seconds, as far as that is known.
     fn phase(&mut self, phase: Phase, seconds: Option<f64>);
     /// A trial is over.
     fn done(&mut self, record: &TrialRecord);
 }
 
-/// Carries out the plan. Trials that fail or don't count are recorded and the
+/// Nobody watches.
+#[derive(Debug)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn batch(&mut self, _: &[TrialPlan]) {}
+    fn phase(&mut self, _: Phase, _: Option<f64>) {}
+    fn done(&mut self, _: &TrialRecord) {}
+}
+
+/// Carries out the plan from the batch on that holds the first trial after
+/// `done`; trials before it are recorded already. Trials that fail or don't count are recorded and the
 /// run goes on; an interrupt or a record that can't be written ends it.
 ///
 /// # Errors
@@ -29,35 +40,78 @@ pub async fn execute<B: Backend>(
     fingerprint: &Fingerprint,
     backend: &mut B,
     recorder: &mut Recorder,
+    done: usize,
     progress: &mut dyn Progress,
 ) -> Result<Vec<TrialRecord>, TrialError> {
     backend.begin(plan, recorder.directory()).await?;
     let mut records = Vec::with_capacity(plan.trials.len());
-    for trial in &plan.trials {
-        progress.trial(trial);
+    for batch in plan.batches() {
+        let Some(batch) = batch
+            .iter()
+            .position(|trial| trial.trial as usize > done)
+            .map(|first| &batch[first..])
+        else {
+            continue;
+        };
+        progress.batch(batch);
         let mut tee = Tee {
             recorder,
             progress,
             samples: Vec::new(),
         };
-        let outcome = backend.trial(plan, trial, &mut tee).await;
+        let outcomes = backend.batch(plan, batch, &mut tee).await;
         let samples = tee.samples;
-        let record = record(plan, fingerprint, trial, &samples, &outcome);
-        recorder.trial(&record)?;
-        progress.done(&record);
-        records.push(record);
-        match outcome {
-            Err(error @ (TrialError::Interrupted | TrialError::Record(_))) => {
-                backend.conclude(&[]).await;
-                return Err(error);
+        let mut fatal = None;
+        for (trial, outcome) in batch.iter().zip(outcomes) {
+            let own: Vec<Sample> = samples
+                .iter()
+                .filter(|sample| sample.trial == trial.trial)
+                .cloned()
+                .collect();
+            let record = record(plan, fingerprint, trial, &own, &outcome);
+            recorder.trial(&record)?;
+            progress.done(&record);
+            records.push(record);
+            match outcome {
+                Err(error @ (TrialError::Interrupted | TrialError::Record(_))) => {
+                    fatal.get_or_insert(error);
+                }
+                Err(error) => log::debug!("trial {}: {error}", trial.trial),
+                Ok(_) => {}
             }
-            Err(error) => log::debug!("trial {}: {error}", trial.trial),
-            Ok(_) => {}
+        }
+        if let Some(error) = fatal {
+            backend.conclude(&[]).await;
+            return Err(error);
         }
     }
     let samples = backend.conclude(&records).await;
     recorder.samples(&samples)?;
     Ok(records)
+}
+
+/// The trials that were under way when the run was cut short after `done`
+/// trials: those that left readings and no record.
+pub fn lost(plan: &Plan, done: usize, samples: &[Sample]) -> Vec<TrialRecord> {
+    let behind = plan.trials.iter().skip(done);
+    behind
+        .map_while(|trial| {
+            let last = samples.iter().rev().find(|s| s.trial == trial.trial)?;
+            Some(TrialRecord {
+                trial: trial.trial,
+                block: trial.block,
+                arm: trial.arm.clone(),
+                status: TrialStatus::Failed,
+                error: Some(format!(
+                    "the run was cut short during {}",
+                    last.phase.as_str()
+                )),
+                phases: Vec::new(),
+                window_unix: None,
+                analysis: TrialAnalysis::default(),
+            })
+        })
+        .collect()
 }
 
 /// What a trial came to, from what it left.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub mod library;
@@ -64,6 +65,19 @@ pub struct Target {
     pub seed: u64,
     /// How long it may take to answer after its start.
     pub startup_timeout_seconds: f64,
+    /// A known cost that the target adds by itself, so that one can see whether it is found again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inject: Option<Inject>,
+}
+
+/// A known cost.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Inject {
+    /// CPU time that every request burns, in seconds.
+    pub cpu_seconds: f64,
+    /// Memory that is held from the start, in bytes, its page tables included.
+    pub memory_bytes: u64,
 }
 
 /// The observability software under test.
@@ -72,8 +86,22 @@ pub struct Target {
 pub struct Agent {
     /// What is measured; an agent whose version is unknown is not measured.
     pub version: String,
+    /// What it reaches.
+    #[serde(default)]
+    pub scope: AgentScope,
     /// Programs that run beside the target, all accounted as the agent.
     pub processes: Vec<AgentProcess>,
+}
+
+/// What an agent reaches, which decides whether other arms may be alive beside it.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AgentScope {
+    /// Its own target and itself; the arms of a block may take turns.
+    Target,
+    /// More than that, or nobody knows: it has the machine to itself.
+    #[default]
+    Machine,
 }
 
 /// One program of an agent.
@@ -115,4 +143,7 @@ pub struct Trials {
     pub warmup_seconds: f64,
     /// The measured window.
     pub measure_seconds: f64,
+    /// How many slices the window is cut into, between which the arms of a block take turns.
+    #[serde(default = "crate::plan::one")]
+    pub slices: u32,
 }

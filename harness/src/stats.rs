@@ -7,6 +7,7 @@
 //! - [`mod@estimate`]: values of one kind → mean and interval
 //! - [`mod@quantile`]: counted buckets → quantiles
 //! - [`mod@effect`]: an arm beside its reference, block by block → ratio and interval
+//! - [`welch()`]: two means of their own spread → their difference
 //! - [`permutation`]: how often chance alone would look like that
 //! - [`mod@holm`]: many such chances in one report → corrected ones
 //! - [`power`]: what a number of blocks can see, and how many a change needs
@@ -23,6 +24,7 @@ pub mod quantile;
 mod student;
 #[cfg(test)]
 mod tests;
+mod welch;
 
 pub use drift::{Drift, drift};
 pub use effect::{Effect, Pair, effect};
@@ -31,3 +33,4 @@ pub use holm::holm;
 pub use permutation::permutation_p;
 pub use power::{blocks_for, detectable_ratio};
 pub use quantile::quantile;
+pub use welch::{Welch, welch};

@@ -56,6 +56,17 @@ pub struct Args {
     /// or when it hasn't taken any more of an answer for this time.
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..))]
     pub patience: u32,
+
+    /// CPU time that every request for objects burns on top, in nanoseconds
+    ///
+    /// A synthetic agent of known cost: whoever measures this process must find it again. Exact on
+    /// average over requests, to about a hundredth.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u32).range(..=1_000_000_000))]
+    pub burn_nanoseconds: u32,
+
+    /// Memory that is held from the start on top, in bytes, its page tables included
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub hold_bytes: usize,
 }
 
 impl Args {

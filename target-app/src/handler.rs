@@ -19,6 +19,7 @@ use crate::delivery::{Answer, Delivery, Outbox, Reservation};
 use crate::metrics::{self, Labels, Requests, Route};
 use crate::query::Overrides;
 use crate::random::Random;
+use crate::synthetic::Burn;
 use crate::{objects, work};
 
 /// The header that holds the digest of a request's work.
@@ -43,6 +44,8 @@ pub struct App {
     pub requests: Requests,
     /// Room for objects in memory.
     pub unsent: Unsent,
+    /// A known cost of every request for objects.
+    burn: Burn,
     /// Requests for objects so far; the n-th always gets the same objects.
     drawn: AtomicU64,
 }
@@ -78,7 +81,7 @@ struct Draft {
 
 impl App {
     /// An application that hasn't answered anything yet.
-    pub fn new(objects: u32, work: u32, seed: u64) -> Self {
+    pub fn new(objects: u32, work: u32, seed: u64, burn: Burn) -> Self {
         let (requests, unsent, drawn) = Default::default();
         Self {
             objects,
@@ -86,6 +89,7 @@ impl App {
             seed,
             requests,
             unsent,
+            burn,
             drawn,
         }
     }
@@ -160,6 +164,7 @@ impl App {
             return draft;
         };
 
+        self.burn.once();
         let n = self.drawn.fetch_add(1, Relaxed) + 1;
         let (mut for_objects, mut for_work) = Random::of_request(self.seed, n);
         let digest = work::run(work, &mut for_work).await;
@@ -246,7 +251,7 @@ mod tests {
 
     #[test]
     fn room_for_unsent_objects_is_bounded_and_comes_back() {
-        let app = Arc::new(App::new(20, 1, 1));
+        let app = Arc::new(App::new(20, 1, 1, Burn::default()));
         let most: Vec<Reservation> = (0..100)
             .map_while(|_| Reservation::take(&app, 10_000))
             .collect();

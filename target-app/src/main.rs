@@ -10,6 +10,7 @@
 //! - [`random`], [`work`], [`objects`]: what an answer is made of
 //! - [`delivery`]: counting an answer when it has been handed to the kernel
 //! - [`metrics`], [`process`]: what was answered, and what it cost
+//! - [`synthetic`]: a known cost on top, for whoever tests a measurement
 
 mod accept_encoding;
 mod args;
@@ -21,6 +22,7 @@ mod process;
 mod query;
 mod random;
 mod server;
+mod synthetic;
 mod work;
 
 use std::io;
@@ -33,6 +35,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::args::Args;
 use crate::handler::App;
+use crate::synthetic::{Burn, Hold};
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -43,7 +46,9 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let app = Arc::new(App::new(args.objects, args.work, args.seed));
+    let _held = Hold::new(args.hold_bytes);
+    let burn = Burn::new(args.burn_nanoseconds);
+    let app = Arc::new(App::new(args.objects, args.work, args.seed, burn));
     let patience = Duration::from_secs(args.patience.into());
     let ended = runtime.block_on(server::run(app, args.listen, patience));
     // What is still running had its time to drain.

@@ -9,7 +9,7 @@
 //! - [`system`]: one arm's target and agent, brought up and taken down
 //! - [`sampler`]: readings of all roles at one moment
 //! - [`monitor`]: VictoriaMetrics beside the measurement
-//! - [`trial`]: the phases of one trial
+//! - [`batch`]: the phases of trials that are carried out together
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,10 +22,10 @@ use self::cgroup::{Hierarchies, Tree};
 use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
 use super::{Backend, LoadRequest, Observed, Sink, TrialError};
-use crate::clock::RunClock;
+use crate::clock::{RunClock, monotonic_ns};
 use crate::fingerprint::{self, Accounting, Fingerprint, Program};
 use crate::load::driver::Loop;
-use crate::load::{Driver, LoadSpec, k6};
+use crate::load::{Driver, LEAD_NS, LoadSpec, k6};
 use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Sample, Subject};
 use crate::scenario::{BASELINE, Scenario};
@@ -33,13 +33,13 @@ use crate::trial::TrialRecord;
 use crate::victoria_metrics::child;
 use crate::{owner::Owner, program, workspace};
 
+pub mod batch;
 pub mod cgroup;
 pub mod cpus;
 pub mod monitor;
 pub mod process;
 pub mod sampler;
 pub mod system;
-pub mod trial;
 
 /// How long the capacity is measured, after as much warm-up again by half.
 const CALIBRATION: Duration = Duration::from_millis(1_500);
@@ -174,7 +174,7 @@ impl LocalBackend {
                 tree,
                 cpu_sets,
                 work,
-                port: None,
+                ports: Vec::new(),
             },
             hierarchies,
             cpus: allowed.len(),
@@ -188,6 +188,11 @@ impl LocalBackend {
             clock,
             cancel,
         })
+    }
+
+    /// A directory that is gone after the run.
+    pub fn work_directory(&self) -> &Path {
+        self.workshop.work.path()
     }
 
     /// The load of an arm at a rate, against the system that is up.
@@ -207,6 +212,7 @@ impl LocalBackend {
             warmup_seconds: warmup,
             measure_seconds: measure,
             timeout_seconds: arm.load.timeout_seconds,
+            periods: Vec::new(),
         }
     }
 
@@ -236,7 +242,7 @@ impl LocalBackend {
         slot: &mut Option<System>,
     ) -> Result<Option<f64>, TrialError> {
         let program = &self.targets[&arm.target.program];
-        let system = System::up(&self.workshop, arm, program, slot).await?;
+        let system = System::up(&self.workshop, arm, program, 0, slot).await?;
         system.check(arm).await?;
         if !calibrate {
             return Ok(None);
@@ -244,14 +250,14 @@ impl LocalBackend {
         let measure = CALIBRATION.as_secs_f64();
         let spec = self.load_spec(arm, system, 1.0, measure / 2.0, measure);
         let (mut driver, _) =
-            Driver::builtin(&self.workshop, spec, Loop::Closed, &mut system.groups).await?;
-        let window = driver.begin().await?;
+            Driver::builtin(&self.workshop, spec, Loop::Closed, 0, &mut system.groups).await?;
+        driver.begin(monotonic_ns() + LEAD_NS).await?;
         let result = tokio::select! {
             result = driver.result() => result?,
             error = system.ended(crate::sample::Phase::Setup) => return Err(error),
         };
         driver.stop().await;
-        log::debug!("calibration: {result:?} in {window:?}");
+        log::debug!("calibration: {result:?}");
         if result.completed == 0 {
             return Err(system.unhealthy(format!(
                 "answered no request under load: {}",
@@ -282,11 +288,13 @@ impl Backend for LocalBackend {
                 self.targets.insert(arm.target.program.clone(), program);
             }
         }
-        if self.workshop.port.is_none() {
+        while self.workshop.ports.len() < arms.len() {
             let port = child::free_port().map_err(|error| {
                 TrialError::Missing(format!("no loopback port is free: {error}"))
             })?;
-            self.workshop.port = Some(port);
+            if !self.workshop.ports.contains(&port) {
+                self.workshop.ports.push(port);
+            }
         }
         let mut capacity = None;
         for arm in arms {
@@ -349,13 +357,13 @@ impl Backend for LocalBackend {
         Ok(())
     }
 
-    async fn trial(
+    async fn batch(
         &mut self,
         plan: &Plan,
-        trial: &TrialPlan,
+        trials: &[TrialPlan],
         sink: &mut dyn Sink,
-    ) -> Result<Observed, TrialError> {
-        self.run_trial(plan, trial, sink).await
+    ) -> Vec<Result<Observed, TrialError>> {
+        self.run_batch(plan, trials, sink).await
     }
 
     async fn conclude(&mut self, trials: &[TrialRecord]) -> Vec<Sample> {

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::metric::Metric;
-use crate::plan::{Plan, TrialPlan};
+use crate::plan::{Plan, TrialPlan, trial_seconds};
 use crate::run::Progress;
 use crate::sample::{Phase, Subject};
 use crate::stats;
@@ -32,7 +32,8 @@ pub struct Watcher {
 impl Watcher {
     /// A watcher of this plan.
     pub fn new(plan: &Plan) -> Self {
-        let trial_seconds = plan.warmup_seconds + plan.measure_seconds + TRIAL_EXTRA_SECONDS;
+        let trial_seconds = trial_seconds(plan.warmup_seconds, plan.measure_seconds, plan.slices)
+            + TRIAL_EXTRA_SECONDS;
         Watcher {
             bar: std::io::stderr()
                 .is_terminal()
@@ -85,21 +86,19 @@ fn bar(total_seconds: f64) -> ProgressBar {
 }
 
 impl Progress for Watcher {
-    fn trial(&mut self, trial: &TrialPlan) {
-        self.current = format!(
-            "block {}/{} trial {}/{} {}",
-            trial.block, self.blocks, trial.trial, self.trials, trial.arm
-        );
+    fn batch(&mut self, trials: &[TrialPlan]) {
+        let [first, ..] = trials else { return };
+        let arms: Vec<&str> = trials.iter().map(|trial| trial.arm.as_str()).collect();
+        self.current = format!("block {}/{} {}", first.block, self.blocks, arms.join(", "));
         if let Some(bar) = &self.bar {
-            bar.set_position(((f64::from(trial.trial) - 1.0) * self.trial_seconds * 10.0) as u64);
+            bar.set_position(((f64::from(first.trial) - 1.0) * self.trial_seconds * 10.0) as u64);
         }
     }
 
     fn phase(&mut self, phase: Phase, _seconds: Option<f64>) {
         if let Some(bar) = &self.bar {
             let mut message = format!("{} {}", self.current, phase.as_str());
-            let arm = self.current.rsplit(' ').next().unwrap_or_default();
-            if let Some(running) = self.running(arm) {
+            if let Some(running) = self.running(crate::scenario::BASELINE) {
                 message.push_str(&format!(" · {running}"));
             }
             bar.set_message(message);
@@ -136,17 +135,21 @@ impl Progress for Watcher {
                 format!("does not count: {}", reasons.join("; "))
             }
         };
+        let name = format!(
+            "block {}/{} trial {}/{} {}",
+            record.block, self.blocks, record.trial, self.trials, record.arm
+        );
         match &self.bar {
             Some(bar) => {
                 bar.set_position((f64::from(record.trial) * self.trial_seconds * 10.0) as u64);
                 if record.status != TrialStatus::Valid {
-                    bar.println(format!("{}: {outcome}", self.current));
+                    bar.println(format!("{name}: {outcome}"));
                 }
                 if record.trial as usize == self.trials {
                     bar.finish_and_clear();
                 }
             }
-            None => eprintln!("{}: {outcome}", self.current),
+            None => eprintln!("{name}: {outcome}"),
         }
     }
 }

@@ -32,7 +32,7 @@ use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
 
-use super::{LoadResult, LoadSpec};
+use super::{LoadResult, LoadSpec, Period};
 use crate::clock::monotonic_ns;
 
 /// How long late answers are awaited after the window, at most.
@@ -116,6 +116,8 @@ async fn drive() -> anyhow::Result<()> {
         _ = next() => return Ok(()),
     };
     say(&Event::Result(result))?;
+    // Whoever watches takes an exit for a failure while others are still under load.
+    next().await?;
     Ok(())
 }
 
@@ -127,16 +129,61 @@ fn say(event: &Event) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The window, in nanoseconds of `CLOCK_MONOTONIC`.
-#[derive(Clone, Copy, Debug)]
+/// The measured part of the load.
+#[derive(Clone, Debug, Default)]
 struct Window {
+    stretches: Vec<Stretch>,
+}
+
+/// One stretch of it, in nanoseconds of `CLOCK_MONOTONIC`.
+#[derive(Clone, Copy, Debug)]
+struct Stretch {
     open: u64,
     close: u64,
+    /// Until when answers belong to it.
+    settled: u64,
 }
 
 impl Window {
-    fn contains(&self, ns: u64) -> bool {
-        (self.open..self.close).contains(&ns)
+    fn new(periods: &[Period], start_ns: u64) -> Self {
+        let stretch = |period: &Period| {
+            let open = start_ns + nanos(period.start_seconds);
+            let close = open + nanos(period.seconds);
+            Stretch {
+                open,
+                close,
+                settled: close + nanos(period.pause_seconds),
+            }
+        };
+        let measured = periods.iter().filter(|period| period.measured);
+        Window {
+            stretches: measured.map(stretch).collect(),
+        }
+    }
+
+    /// The last stretch that has begun by then.
+    fn begun(&self, ns: u64) -> Option<&Stretch> {
+        let after = self.stretches.partition_point(|stretch| stretch.open <= ns);
+        self.stretches.get(after.checked_sub(1)?)
+    }
+
+    /// Whether a request that is due then belongs to it.
+    fn sends(&self, ns: u64) -> bool {
+        self.begun(ns).is_some_and(|stretch| ns < stretch.close)
+    }
+
+    /// Whether an answer that comes then belongs to it.
+    fn settles(&self, ns: u64) -> bool {
+        self.begun(ns).is_some_and(|stretch| ns < stretch.settled)
+    }
+
+    fn end(&self) -> u64 {
+        self.stretches.last().map_or(0, |stretch| stretch.settled)
+    }
+
+    fn seconds(&self) -> f64 {
+        let sum: u64 = self.stretches.iter().map(|s| s.close - s.open).sum();
+        sum as f64 / 1e9
     }
 }
 
@@ -203,7 +250,7 @@ impl Session {
             queue: RefCell::new(VecDeque::new()),
             arrivals: Notify::new(),
             tally: RefCell::new(Tally {
-                window: Window { open: 0, close: 0 },
+                window: Window::default(),
                 offered: 0,
                 completed: 0,
                 answered_total: 0,
@@ -234,10 +281,9 @@ impl Session {
         start_ns: u64,
         senders: Vec<Option<SendRequest<Empty<Bytes>>>>,
     ) -> anyhow::Result<LoadResult> {
-        let window = Window {
-            open: start_ns + nanos(self.spec.warmup_seconds),
-            close: start_ns + nanos(self.spec.warmup_seconds + self.spec.measure_seconds),
-        };
+        let periods = self.spec.periods();
+        let window = Window::new(&periods, start_ns);
+        let end_ns = window.end();
         self.tally.borrow_mut().window = window;
         let mut workers: Vec<_> = senders
             .into_iter()
@@ -246,8 +292,16 @@ impl Session {
             .collect();
         workers.push(tokio::task::spawn_local(self.clone().watch_overdue()));
         match self.kind {
-            Loop::Open => self.pace(start_ns, window.close).await?,
-            Loop::Closed => crate::clock::sleep_until_ns(window.close).await,
+            Loop::Open => {
+                let timer = Timer::new()?;
+                for period in periods {
+                    let open_ns = start_ns + nanos(period.start_seconds);
+                    self.pace(&timer, open_ns, open_ns + nanos(period.seconds))
+                        .await?;
+                }
+                crate::clock::sleep_until_ns(end_ns).await;
+            }
+            Loop::Closed => crate::clock::sleep_until_ns(end_ns).await,
         }
         self.drain().await;
         for worker in workers {
@@ -256,11 +310,10 @@ impl Session {
         Ok(self.result())
     }
 
-    /// Puts each request into the queue when it is due.
-    async fn pace(&self, start_ns: u64, close_ns: u64) -> anyhow::Result<()> {
+    /// Puts each request of a period into the queue when it is due.
+    async fn pace(&self, timer: &Timer, start_ns: u64, close_ns: u64) -> anyhow::Result<()> {
         let interval_ns = 1e9 / self.spec.rate;
         let total = ((close_ns - start_ns) as f64 / interval_ns).ceil() as u64;
-        let timer = Timer::new()?;
         let mut sent = 0u64;
         while sent < total {
             let due_ns = start_ns + (sent as f64 * interval_ns) as u64;
@@ -273,13 +326,12 @@ impl Session {
                 self.queue.borrow_mut().push_back(intended);
                 self.arrivals.notify_one();
                 let mut tally = self.tally.borrow_mut();
-                if tally.window.contains(intended) {
+                if tally.window.sends(intended) {
                     tally.offered += 1;
                 }
                 sent += 1;
             }
         }
-        crate::clock::sleep_until_ns(close_ns).await;
         Ok(())
     }
 
@@ -330,10 +382,10 @@ impl Session {
                 Loop::Closed => {
                     let now = monotonic_ns();
                     let mut tally = self.tally.borrow_mut();
-                    if now >= tally.window.close {
+                    if now >= tally.window.end() {
                         return;
                     }
-                    if tally.window.contains(now) {
+                    if tally.window.sends(now) {
                         tally.offered += 1;
                     }
                     now
@@ -344,7 +396,7 @@ impl Session {
                 tally.in_flight += 1;
                 let now = monotonic_ns();
                 connection.since.set(now);
-                if tally.window.contains(intended) {
+                if tally.window.sends(intended) {
                     tally
                         .send_lag
                         .saturating_record(now.saturating_sub(intended));
@@ -420,16 +472,16 @@ impl Session {
         match outcome {
             Ok(()) => {
                 tally.answered_total += 1;
-                if tally.window.contains(now) {
+                if tally.window.settles(now) {
                     tally.completed += 1;
                 }
-                if tally.window.contains(intended) {
+                if tally.window.sends(intended) {
                     let duration = now.saturating_sub(intended);
                     tally.durations.saturating_record(duration);
                 }
             }
             Err(error) => {
-                if tally.window.contains(intended) {
+                if tally.window.sends(intended) {
                     tally.failed += 1;
                 }
                 if tally.failures.len() < FAILURES_KEPT {
@@ -445,7 +497,7 @@ impl Session {
             .queue
             .borrow()
             .iter()
-            .filter(|intended| tally.window.contains(**intended))
+            .filter(|intended| tally.window.sends(**intended))
             .count() as u64;
         let finished = tally.durations.len() + tally.failed + unsent;
         LoadResult {
@@ -455,7 +507,7 @@ impl Session {
             // What was sent and not answered within the grace period failed.
             failed: tally.failed + tally.offered.saturating_sub(finished),
             dropped: unsent,
-            window_seconds: (tally.window.close - tally.window.open) as f64 / 1e9,
+            window_seconds: tally.window.seconds(),
             send_lag: LAG_QUANTILES
                 .into_iter()
                 .filter(|_| !tally.send_lag.is_empty())

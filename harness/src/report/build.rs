@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     CrossCheck, LoadReport, Report, SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Statistic,
 };
+use crate::comparison;
 use crate::metric::Metric;
 use crate::record::Records;
 use crate::sample::{Reading, Subject};
@@ -18,6 +19,13 @@ const VALID_SHARE_MIN: f64 = 0.5;
 /// Everything that the records say.
 pub fn build(records: &Records) -> Report {
     let plan = &records.plan;
+    let scenarios: Vec<ScenarioReport> =
+        plan.arms.iter().map(|arm| scenario(records, arm)).collect();
+    let usable = |name: &str| {
+        let status = |s: &ScenarioReport| s.name == name && s.status == ScenarioStatus::Ok;
+        scenarios.iter().any(status)
+    };
+    let differences = comparison::differences(records, usable);
     Report {
         schema_version: SCHEMA_VERSION,
         run: plan.run.clone(),
@@ -33,10 +41,10 @@ pub fn build(records: &Records) -> Report {
         warmup_seconds: plan.warmup_seconds,
         measure_seconds: plan.measure_seconds,
         slices: plan.slices,
-        scenarios: plan.arms.iter().map(|arm| scenario(records, arm)).collect(),
-        comparisons: Vec::new(),
-        noise_floor: Vec::new(),
-        drifts: Vec::new(),
+        comparisons: differences.comparisons,
+        noise_floor: differences.noise_floor,
+        drifts: differences.drifts,
+        scenarios,
         cross_checks: cross_checks(records),
         notes: notes(records),
         trials: records.trials.clone(),
@@ -206,6 +214,23 @@ fn cross_checks(records: &Records) -> Vec<CrossCheck> {
 /// What a reader must know.
 fn notes(records: &Records) -> Vec<String> {
     let mut notes = records.plan.limitations.clone();
+    for resumption in &records.resumptions {
+        let lost = match resumption.lost.as_slice() {
+            [] => "nothing was lost".to_owned(),
+            [one] => format!("trial {one} was under way and is lost"),
+            many => format!(
+                "trials {} were under way and are lost",
+                many.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        };
+        notes.push(format!(
+            "The run was cut short after {} trials and went on at {}: {lost}.",
+            resumption.finished, resumption.resumed
+        ));
+    }
     let done = records.trials.len();
     let planned = records.plan.trials.len();
     if done < planned {

@@ -1,32 +1,38 @@
 //! `Report` and samples → charts, each as SVG and as PNG from the same drawing.
 //!
 //! # Layout
-//! - `cost`, `memory`, `latency`, `timeline`: `Report` → [`Scene`]
-//! - `figures`, `rows`, `series`, `axis`, `palette`, `font`: what the four share
-//! - `scene`, `paint`: shapes, and their way to SVG and PNG
+//! - `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
+//! - `figures`, `rows`, `legend`, `series`, `axis`, `palette`, `font`: what they share
+//! - `scene`, `svg`, `paint`: shapes, and their way to SVG and PNG
 
 mod axis;
+mod blocks;
 mod cost;
 mod figures;
 mod font;
 mod latency;
+mod ledger;
 mod legend;
 mod memory;
+mod overhead;
 mod paint;
 mod palette;
 mod rows;
 mod scene;
 mod series;
 mod stroke;
+mod svg;
 mod timeline;
 
 use std::path::Path;
 
-use super::Report;
+use super::{Report, claims};
 use crate::sample::Sample;
 pub use font::width as text_width;
-pub use paint::{ChartError, png, svg};
+pub use overhead::{draw_claim, draw_key};
+pub use paint::{ChartError, png};
 pub use scene::{Scene, Shape};
+pub use svg::svg;
 
 /// Width of a chart that stands on a page, in pixels.
 pub const WIDE: f64 = 860.0;
@@ -41,40 +47,68 @@ pub struct Chart {
     /// What it shows.
     pub title: &'static str,
     draw: fn(&Report, &[Sample], f64) -> Scene,
+    applies: fn(&Report) -> bool,
 }
 
 /// The charts, in the order in which reports show them.
-pub const CHARTS: [Chart; 4] = [
+pub const CHARTS: [Chart; 7] = [
+    Chart {
+        file: "overhead",
+        title: "Overhead of each scenario",
+        draw: |report, _, width| overhead::draw(report, width),
+        applies: |report| !claims::claims(report, true).is_empty(),
+    },
+    Chart {
+        file: "ledger",
+        title: "Where the CPU time of one request goes",
+        draw: |report, _, width| ledger::draw(report, width),
+        applies: |_| true,
+    },
     Chart {
         file: "cost",
         title: "CPU time per request",
         draw: |report, _, width| cost::draw(report, width),
-    },
-    Chart {
-        file: "memory",
-        title: "Memory",
-        draw: |report, _, width| memory::draw(report, width),
+        applies: |_| true,
     },
     Chart {
         file: "latency",
         title: "Latency percentiles",
         draw: |report, _, width| latency::draw(report, width),
+        applies: |_| true,
+    },
+    Chart {
+        file: "memory",
+        title: "Memory",
+        draw: |report, _, width| memory::draw(report, width),
+        applies: |_| true,
+    },
+    Chart {
+        file: "blocks",
+        title: "Every trial, block by block",
+        draw: |report, _, width| blocks::draw(report, width),
+        applies: |_| true,
     },
     Chart {
         file: "timeline",
         title: "Timeline of the run",
         draw: timeline::draw,
+        applies: |_| true,
     },
 ];
 
 impl Chart {
+    /// Whether it has something to show of this report.
+    pub fn applies(&self, report: &Report) -> bool {
+        (self.applies)(report)
+    }
+
     /// The drawing, as wide as asked and as high as it needs.
     pub fn scene(&self, report: &Report, samples: &[Sample], width: f64) -> Scene {
         (self.draw)(report, samples, width)
     }
 
     /// The text of the SVG file.
-    pub fn svg(&self, report: &Report, samples: &[Sample]) -> Result<String, ChartError> {
+    pub fn svg(&self, report: &Report, samples: &[Sample]) -> String {
         svg(&self.scene(report, samples, WIDE), self.file)
     }
 

@@ -6,6 +6,8 @@ use crate::trial::TrialRecord;
 
 /// Columns of a line.
 const WIDTH: usize = 100;
+/// Columns that a name keeps, however little room there is.
+const NAME_MIN: usize = 12;
 
 /// The text, with a line break at its end.
 pub fn render(report: &Report) -> String {
@@ -13,22 +15,32 @@ pub fn render(report: &Report) -> String {
     page.line(&report.run);
     page.blank();
     page.list(words::headlines(report));
+    for warning in words::noise_warnings(report) {
+        page.wrapped("Warning: ", "  ", &warning);
+    }
     page.wrapped("", "", &words::caution(report));
 
-    if let Some(overview) = tables::overview(report) {
-        page.section("Scenarios");
-        page.table(&overview);
-    }
-    if let Some(comparisons) = tables::comparisons(report) {
+    if let Some(comparisons) = tables::comparisons(report, true) {
         page.section(&format!(
             "Against the baseline (intervals: {})",
             words::confidence(report)
         ));
-        page.table(&comparisons);
+        page.claims(&comparisons);
     }
-    if !report.noise_floor.is_empty() {
+    let noise = words::noise_floor(report);
+    let drifts = words::drifts(report);
+    if !noise.is_empty() || !drifts.is_empty() {
         page.section("Noise floor");
-        page.list(words::noise_floor(report));
+        page.list(noise);
+        page.list(drifts);
+    }
+    if let Some(overview) = tables::overview(report) {
+        page.section("Scenarios");
+        page.table(&overview);
+    }
+    if let Some(others) = tables::comparisons(report, false) {
+        page.section("Other figures against the baseline (corrected among themselves)");
+        page.claims(&others);
     }
     for scenario in &report.scenarios {
         self::scenario(&mut page, report, scenario);
@@ -106,34 +118,34 @@ fn hide_repeats(table: &mut Table) {
 
 /// Text in the making.
 #[derive(Default)]
-struct Page {
-    text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text += line.trim_end();
         self.text.push('\n');
     }
 
-    fn blank(&mut self) {
+    pub(crate) fn blank(&mut self) {
         self.text.push('\n');
     }
 
-    fn section(&mut self, title: &str) {
+    pub(crate) fn section(&mut self, title: &str) {
         self.blank();
         self.line(title);
         self.line(&"─".repeat(width(title).min(WIDTH)));
     }
 
-    fn list(&mut self, items: Vec<String>) {
+    pub(crate) fn list(&mut self, items: Vec<String>) {
         for item in items {
             self.wrapped("• ", "  ", &item);
         }
     }
 
     /// Words of a paragraph on as many lines as they need. A word that is longer than a line stays whole.
-    fn wrapped(&mut self, first: &str, rest: &str, paragraph: &str) {
+    pub(crate) fn wrapped(&mut self, first: &str, rest: &str, paragraph: &str) {
         let mut line = first.to_owned();
         let mut empty = true;
         let words: Vec<&str> = paragraph.split_whitespace().collect();
@@ -155,34 +167,88 @@ impl Page {
         self.line(&line);
     }
 
-    fn table(&mut self, table: &Table) {
-        let widths: Vec<usize> = (0..table.columns.len())
-            .map(|n| {
-                let cells = table.rows.iter().map(|row| width(&row[n]));
-                cells.chain([width(table.columns[n].0)]).max().unwrap_or(0)
-            })
-            .collect();
-        let headings: Vec<String> = table
-            .columns
-            .iter()
-            .map(|(name, _)| (*name).to_owned())
-            .collect();
-        for row in std::iter::once(&headings).chain(&table.rows) {
-            let cells =
-                row.iter()
-                    .zip(&widths)
-                    .zip(&table.columns)
-                    .map(|((cell, width), (_, align))| {
-                        let space = " ".repeat(width - self::width(cell));
-                        if *align == Align::Right {
-                            space + cell
-                        } else {
-                            cell.clone() + &space
-                        }
-                    });
-            self.line(&format!("  {}", cells.collect::<Vec<_>>().join("  ")));
+    pub(crate) fn table(&mut self, table: &Table) {
+        let widths = widths(table);
+        self.row(table, &widths, &headings(table), "  ");
+        for row in &table.rows {
+            self.row(table, &widths, row, "  ");
         }
     }
+
+    /// A table of comparisons in which every claim has a line of its own above its arms.
+    fn claims(&mut self, table: &Table) {
+        let claims = table.pick(&["figure", "of", "two baselines"]);
+        let arms = table.pick(&[
+            "scenario",
+            "overhead",
+            "change",
+            "interval",
+            "p, corrected",
+            "could see",
+            "verdict",
+        ]);
+        let widths = widths(&arms);
+        self.row(&arms, &widths, &headings(&arms), "  ");
+        for (n, row) in arms.rows.iter().enumerate() {
+            if n == 0 || claims.rows[n] != claims.rows[n - 1] {
+                let noise = claims.rows[n].get(2).filter(|noise| !noise.is_empty());
+                let noise = noise.map_or(String::new(), |noise| {
+                    format!(" (two identical baselines: {noise})")
+                });
+                let claim = &claims.rows[n];
+                self.line(&format!("{}, {}{noise}", claim[0], claim[1]));
+            }
+            self.row(&arms, &widths, row, "  ");
+        }
+    }
+
+    fn row(&mut self, table: &Table, widths: &[usize], row: &[String], indent: &str) {
+        let columns = row.iter().zip(widths).zip(&table.columns);
+        let cells = columns.map(|((cell, &width), (_, align))| {
+            let cell = cut(cell, width);
+            let space = " ".repeat(width.saturating_sub(self::width(&cell)));
+            match align {
+                Align::Right => space + &cell,
+                Align::Left => cell + &space,
+            }
+        });
+        let cells: Vec<String> = cells.collect();
+        self.line(&format!("{indent}{}", cells.join("  ")));
+    }
+}
+
+fn headings(table: &Table) -> Vec<String> {
+    let names = table.columns.iter().map(|(name, _)| (*name).to_owned());
+    names.collect()
+}
+
+/// How wide columns are: as wide as their cells, but where the line would be
+/// too long, the widest column of words gives way.
+fn widths(table: &Table) -> Vec<usize> {
+    let mut widths: Vec<usize> = (0..table.columns.len())
+        .map(|n| {
+            let cells = table.rows.iter().map(|row| width(&row[n]));
+            cells.chain([width(table.columns[n].0)]).max().unwrap_or(0)
+        })
+        .collect();
+    let line = widths.iter().sum::<usize>() + 2 * widths.len();
+    let words = (0..widths.len()).filter(|n| table.columns[*n].1 == Align::Left);
+    if let Some(widest) = words.max_by_key(|n| widths[*n]) {
+        let too_much = line.saturating_sub(WIDTH);
+        widths[widest] = widths[widest]
+            .saturating_sub(too_much)
+            .max(NAME_MIN.min(widths[widest]));
+    }
+    widths
+}
+
+/// The text, with an ellipsis where it is longer than `limit`.
+fn cut(text: &str, limit: usize) -> String {
+    if width(text) <= limit {
+        return text.to_owned();
+    }
+    let kept: String = text.chars().take(limit.saturating_sub(1)).collect();
+    kept + "…"
 }
 
 /// Columns that a text takes. Nothing that reports print is wider than its count of characters.

@@ -1,58 +1,190 @@
-//! `Report` → CSV in long form: one row per scenario, metric, subject and quantile.
+//! `Report` → CSV in long form: one row per figure of a scenario, per
+//! comparison, and per entry of the noise floor.
 //!
 //! # Columns
 //! - `run`, `scenario`, `status`: whose figure it is, and whether it can be used
 //! - `metric`, `subject`, `quantile`: what it is; `quantile` is empty where there is none
 //! - `unit`: `seconds`, `bytes`, `ratio` (0–1) or `per_second`
-//! - `estimate`, `low`, `high`: mean over trials and its interval, in `unit`, unrounded
+//! - `estimate`, `low`, `high`: the figure and its interval, in `unit`, unrounded
 //! - `confidence`: level of the interval, 0–1
 //! - `coefficient_of_variation`: standard deviation over trials ÷ mean
 //! - `trials`: trials that count
+//! - `kind`: what `estimate` is: `statistic`, the mean over trials; `comparison`,
+//!   what the scenario adds to `baseline`; `noise_floor`, empty, as the twin
+//!   of the baseline is told as a ratio only
+//! - `baseline`, `headline`, `blocks`: what it is compared with, whether that
+//!   was fixed in advance, in how many blocks
+//! - `overhead_ratio`, `ratio_low`, `ratio_high`: scenario ÷ baseline − 1 and its interval
+//! - `p_value`, `adjusted_p_value`, `detectable_ratio`, `margin_ratio`, `verdict`, `reason`:
+//!   as in `report.json`
+//! - `injected`: what the scenario is known to add, in `unit`
 //!
-//! What is not known is an empty field. Values of single trials are in
-//! `trials.jsonl` and in `report.json`.
+//! What is not known, or belongs to another kind, is an empty field. Values of
+//! single trials are in `trials.jsonl` and in `report.json`.
 
-use super::{Report, ScenarioReport, Statistic, words};
-use crate::metric::Unit;
+use super::{Comparison, NoiseFloor, Report, ScenarioReport, Statistic, Verdict, words};
+use crate::metric::{Metric, Unit};
+use crate::sample::Subject;
+use crate::scenario::{BASELINE, TWIN};
 
 /// The first line.
 pub const HEADER: &str = "run,scenario,status,metric,subject,quantile,unit,estimate,low,high,\
-                          confidence,coefficient_of_variation,trials";
+                          confidence,coefficient_of_variation,trials,kind,baseline,headline,\
+                          blocks,overhead_ratio,ratio_low,ratio_high,p_value,adjusted_p_value,\
+                          detectable_ratio,margin_ratio,verdict,reason,injected";
 
 /// The text of `report.csv`, with the line breaks that RFC 4180 allows everywhere (`\n`).
 pub fn render(report: &Report) -> String {
-    let mut text = format!("{HEADER}\n");
+    let mut rows: Vec<Row> = Vec::new();
     for scenario in &report.scenarios {
-        for statistic in &scenario.statistics {
-            text += &row(report, scenario, statistic);
-        }
+        let statistics = scenario.statistics.iter();
+        rows.extend(statistics.map(|statistic| of_statistic(scenario, statistic)));
     }
-    text
+    rows.extend(report.comparisons.iter().map(|c| of_comparison(report, c)));
+    rows.extend(report.noise_floor.iter().map(|f| of_noise(report, f)));
+    let lines = rows.into_iter().map(|row| row.line(report));
+    std::iter::once(format!("{HEADER}\n"))
+        .chain(lines)
+        .collect()
 }
 
-fn row(report: &Report, scenario: &ScenarioReport, statistic: &Statistic) -> String {
-    let unit = match statistic.metric.unit() {
+/// The fields of a row, in the order of the columns; what is not set is empty.
+#[derive(Default)]
+struct Row {
+    scenario: String,
+    status: String,
+    figure: Option<(Metric, Subject, Option<f64>)>,
+    /// Estimate and interval, in the metric's unit.
+    value: [Option<f64>; 3],
+    coefficient_of_variation: Option<f64>,
+    trials: String,
+    kind: &'static str,
+    baseline: String,
+    headline: String,
+    blocks: String,
+    /// Ratio and its interval.
+    ratio: [Option<f64>; 3],
+    /// Chance, corrected chance, detectable change, margin.
+    basis: [Option<f64>; 4],
+    verdict: &'static str,
+    reason: String,
+    injected: Option<f64>,
+}
+
+impl Row {
+    fn line(self, report: &Report) -> String {
+        let (metric, subject, quantile) = self
+            .figure
+            .map_or(("", "", None), |f| (f.0.as_str(), f.1.as_str(), f.2));
+        let mut fields = vec![
+            quote(&report.run),
+            quote(&self.scenario),
+            self.status,
+            metric.to_owned(),
+            subject.to_owned(),
+            number(quantile),
+            self.figure.map_or(String::new(), |f| unit(f.0).to_owned()),
+        ];
+        fields.extend(self.value.map(number));
+        fields.push(number(Some(report.confidence)));
+        fields.push(number(self.coefficient_of_variation));
+        fields.extend([self.trials, self.kind.to_owned(), quote(&self.baseline)]);
+        fields.extend([self.headline, self.blocks]);
+        fields.extend(self.ratio.map(number));
+        fields.extend(self.basis.map(number));
+        fields.extend([self.verdict.to_owned(), quote(&self.reason)]);
+        fields.push(number(self.injected));
+        fields.join(",") + "\n"
+    }
+}
+
+fn of_statistic(scenario: &ScenarioReport, statistic: &Statistic) -> Row {
+    Row {
+        scenario: scenario.name.clone(),
+        status: words::status(scenario.status).to_owned(),
+        figure: Some((statistic.metric, statistic.subject, statistic.quantile)),
+        value: [Some(statistic.estimate), statistic.low, statistic.high],
+        coefficient_of_variation: statistic.coefficient_of_variation,
+        trials: scenario.trials.to_string(),
+        kind: "statistic",
+        ..Row::default()
+    }
+}
+
+fn of_comparison(report: &Report, comparison: &Comparison) -> Row {
+    Row {
+        scenario: comparison.scenario.clone(),
+        status: status(report, &comparison.scenario),
+        figure: Some((comparison.metric, comparison.subject, comparison.quantile)),
+        value: [
+            Some(comparison.overhead),
+            comparison.overhead_low,
+            comparison.overhead_high,
+        ],
+        kind: "comparison",
+        baseline: comparison.baseline.clone(),
+        headline: comparison.headline.to_string(),
+        blocks: comparison.blocks.to_string(),
+        ratio: [
+            Some(comparison.overhead_ratio),
+            comparison.low,
+            comparison.high,
+        ],
+        basis: [
+            comparison.p_value,
+            comparison.adjusted_p_value,
+            comparison.detectable_ratio,
+            Some(comparison.margin_ratio),
+        ],
+        verdict: verdict(comparison.verdict),
+        reason: comparison.reason.clone().unwrap_or_default(),
+        injected: comparison.injected,
+        ..Row::default()
+    }
+}
+
+fn of_noise(report: &Report, floor: &NoiseFloor) -> Row {
+    Row {
+        scenario: TWIN.to_owned(),
+        status: status(report, TWIN),
+        figure: Some((floor.metric, floor.subject, floor.quantile)),
+        kind: "noise_floor",
+        baseline: BASELINE.to_owned(),
+        blocks: floor.blocks.to_string(),
+        ratio: [Some(floor.overhead_ratio), floor.low, floor.high],
+        basis: [
+            floor.p_value,
+            floor.adjusted_p_value,
+            floor.detectable_ratio,
+            None,
+        ],
+        verdict: verdict(floor.verdict),
+        ..Row::default()
+    }
+}
+
+fn status(report: &Report, name: &str) -> String {
+    let scenario = report.scenarios.iter().find(|s| s.name == name);
+    scenario.map_or(String::new(), |s| words::status(s.status).to_owned())
+}
+
+/// The name in files, without spaces.
+fn verdict(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Higher => "higher",
+        Verdict::Lower => "lower",
+        Verdict::NoDifference => "no_difference",
+        Verdict::Inconclusive => "inconclusive",
+    }
+}
+
+fn unit(metric: Metric) -> &'static str {
+    match metric.unit() {
         Unit::Seconds => "seconds",
         Unit::Bytes => "bytes",
         Unit::Ratio => "ratio",
         Unit::PerSecond => "per_second",
-    };
-    let fields = [
-        quote(&report.run),
-        quote(&scenario.name),
-        words::status(scenario.status).to_owned(),
-        statistic.metric.as_str().to_owned(),
-        statistic.subject.as_str().to_owned(),
-        number(statistic.quantile),
-        unit.to_owned(),
-        number(Some(statistic.estimate)),
-        number(statistic.low),
-        number(statistic.high),
-        number(Some(report.confidence)),
-        number(statistic.coefficient_of_variation),
-        scenario.trials.to_string(),
-    ];
-    fields.join(",") + "\n"
+    }
 }
 
 fn number(value: Option<f64>) -> String {

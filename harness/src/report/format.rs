@@ -154,20 +154,39 @@ pub fn estimate(unit: Unit, point: f64, low: Option<f64>, high: Option<f64>) -> 
 
 /// A relative change with its sign and its interval: `+1.2 %`, `+0.4 to +2.0 %`.
 pub fn change(ratio: f64, low: Option<f64>, high: Option<f64>) -> Estimate {
-    let (ratio, low, high) = (
-        ratio * 100.0,
-        low.map(|v| v * 100.0),
-        high.map(|v| v * 100.0),
-    );
+    signed(Scale::of(Unit::Ratio, 1.0), ratio, low, high, 2)
+}
+
+/// A difference with its sign and its interval: `+1.2 µs`, `+0.4 to +2.0 µs`.
+/// Memory is always in MiB, so that one column has one unit.
+pub fn difference(unit: Unit, point: f64, low: Option<f64>, high: Option<f64>) -> Estimate {
+    let ends = [Some(point), low, high].into_iter().flatten();
+    let largest = ends.filter(|v| v.is_finite()).map(f64::abs);
+    let magnitude = match unit {
+        Unit::Bytes => 1024.0 * 1024.0,
+        _ => largest.fold(0.0, f64::max),
+    };
+    let scale = Scale::of(unit, magnitude);
+    signed(scale, point, low, high, 9)
+}
+
+/// A point with its sign and its interval, with at most `finest` decimals.
+fn signed(scale: Scale, point: f64, low: Option<f64>, high: Option<f64>, finest: i32) -> Estimate {
+    let scaled = |v: f64| v / scale.divisor;
     let interval = low
         .zip(high)
+        .map(|(low, high)| (scaled(low), scaled(high)))
         .filter(|(l, h)| l.is_finite() && h.is_finite());
     let decimals = match interval {
-        Some((low, high)) => carried(ratio, high - low).min(2),
-        None => significant(ratio, 2).min(2),
+        Some((low, high)) => {
+            // A difference is read by itself: it may keep a second digit that the interval hardly carries.
+            let carried = carried(scaled(point), high - low);
+            carried.max(significant(scaled(point), 2).min(carried + 1))
+        }
+        None => significant(scaled(point), 2),
     };
     let sign = |v: f64| {
-        let text = number(v, decimals);
+        let text = number(v, decimals.min(finest));
         let unsigned = text == NOT_A_NUMBER || text.starts_with('−');
         let zero = !text.contains(|c: char| ('1'..='9').contains(&c));
         if unsigned || zero {
@@ -176,11 +195,9 @@ pub fn change(ratio: f64, low: Option<f64>, high: Option<f64>) -> Estimate {
             format!("+{text}")
         }
     };
-    let percent = Scale::of(Unit::Ratio, 1.0);
     Estimate {
-        point: percent.attach(sign(ratio)),
-        interval: interval
-            .map(|(low, high)| percent.attach(format!("{} to {}", sign(low), sign(high)))),
+        point: scale.attach(sign(scaled(point))),
+        interval: interval.map(|(l, h)| scale.attach(format!("{} to {}", sign(l), sign(h)))),
     }
 }
 
@@ -326,6 +343,12 @@ mod tests {
         assert_eq!(text(0.001, -0.006, 0.008), "+0.1 % (−0.6 to +0.8 %)");
         assert_eq!(text(0.0, 0.0, 0.0), "0 % (0 to 0 %)");
         assert_eq!(change(-0.0312, None, None).point, "−3.1 %");
+        let added = difference(Unit::Seconds, 1.21e-6, Some(0.42e-6), Some(2.0e-6));
+        assert_eq!(added.point, "+1.2 µs");
+        assert_eq!(added.interval.unwrap(), "+0.4 to +2.0 µs");
+        let none = difference(Unit::Bytes, 100.0, Some(-2_097_152.0), Some(2_097_152.0));
+        assert_eq!(none.point, "0 MiB");
+        assert_eq!(none.interval.unwrap(), "−2 to +2 MiB");
     }
 
     #[test]
@@ -354,6 +377,7 @@ mod tests {
                 prop_assert!(text.point.chars().count() < 28, "{}", text.point);
             }
             change(point, Some(low), Some(high));
+            difference(Unit::Seconds, point, Some(low), Some(high));
         }
 
         /// Rounding moves a value by less than its interval is wide.

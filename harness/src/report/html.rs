@@ -1,35 +1,77 @@
-//! `Report` → one page that needs nothing but itself: no network, no script, no font.
+//! `Report` → one page that needs nothing but itself: no network, no font, and
+//! no script either, though with its own small one it sorts and filters.
 //!
 //! # Layout
 //! - [`render`]: the page, top to bottom
+//! - `overhead`: each arm against the baseline, one drawing per figure
 //! - `checks`: every rule of every trial
+//! - `table`: tables, and what the script must know of them
 //! - `html/style.css`: how it looks, on a desk, on a phone, on paper
+//! - `html/script.js`: sorting, filtering, choosing a figure
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use sha2::{Digest, Sha256};
 
-use super::chart::{self, CHARTS, ChartError, NARROW, WIDE};
-use super::table::{Align, Table};
+use super::chart::{self, CHARTS, NARROW, Scene, WIDE};
 use super::{Report, ScenarioReport, ScenarioStatus, tables, words};
 use crate::sample::Sample;
+use table::{plain, table};
 
 mod checks;
+mod overhead;
+mod table;
 
 const STYLE: &str = include_str!("html/style.css");
+const SCRIPT: &str = include_str!("html/script.js");
 
-/// A browser that obeys it loads nothing, even if a name in the report slipped through unescaped.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'";
+/// A browser that obeys it loads nothing and runs nothing but the page's own
+/// script, even if a name in the report slipped through unescaped.
+fn policy() -> String {
+    let hash = base64(&Sha256::digest(SCRIPT));
+    format!("default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{hash}'")
+}
+
+/// Base 64 as RFC 4648 has it, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for chunk in bytes.chunks(3) {
+        let group = (0..3).fold(0usize, |group, n| {
+            group << 8 | usize::from(chunk.get(n).copied().unwrap_or(0))
+        });
+        for n in 0..4 {
+            if n <= chunk.len() {
+                text.push(char::from(LETTERS[group >> (18 - 6 * n) & 63]));
+            } else {
+                text.push('=');
+            }
+        }
+    }
+    text
+}
 
 /// The text of `report.html`.
-pub fn render(report: &Report, samples: &[Sample]) -> Result<String, ChartError> {
-    let charts = CHARTS.iter().map(|chart| figure(chart, report, samples));
-    let charts = charts.collect::<Result<Vec<Markup>, ChartError>>()?;
+pub fn render(report: &Report, samples: &[Sample]) -> String {
+    let figures = |files: &[&str]| {
+        let charts = CHARTS
+            .iter()
+            .filter(|chart| files.contains(&chart.file) && chart.applies(report));
+        let drawn = charts.map(|chart| {
+            let scene = |width| chart.scene(report, samples, width);
+            drawing(&format!("chart-{}", chart.file), scene)
+        });
+        drawn.collect::<Vec<Markup>>()
+    };
+    let overhead = overhead::section(report);
+    let costs = figures(&["ledger", "cost", "latency", "memory"]);
+    let run = figures(&["blocks", "timeline"]);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
-                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                meta http-equiv="Content-Security-Policy" content=(policy());
                 meta name="color-scheme" content="light dark";
                 title { (report.run) }
                 style { (PreEscaped(STYLE)) }
@@ -37,76 +79,85 @@ pub fn render(report: &Report, samples: &[Sample]) -> Result<String, ChartError>
             body {
                 (header(report))
                 main {
-                    section #charts { h2 { "Charts" } @for chart in &charts { (chart) } }
-                    (across(report))
-                    @for scenario in &report.scenarios { (self::scenario(report, scenario)) }
+                    (overhead)
+                    (noise_floor(report))
+                    section #costs {
+                        h2 { "Costs" }
+                        @if let Some(overview) = tables::overview(report) {
+                            (table("scenarios", "Scenarios", &overview))
+                        }
+                        @for chart in &costs { (chart) }
+                    }
+                    (overhead::others(report))
+                    section #run { h2 { "The run" } @for chart in &run { (chart) } }
+                    @for (n, scenario) in report.scenarios.iter().enumerate() {
+                        (self::scenario(report, n, scenario))
+                    }
                     (checks::section(report))
                     (cross_checks(report))
                     (notes(report))
                     (fingerprint(report))
                     (reproduce(report))
                 }
+                script { (PreEscaped(SCRIPT)) }
             }
         }
     };
-    Ok(page.into_string())
+    page.into_string()
 }
 
 fn header(report: &Report) -> Markup {
-    let headlines = words::headlines(report);
     html! {
         header {
             p .run { (report.run) " · " (report.started) }
-            @for (n, headline) in headlines.iter().enumerate() {
-                @if n == 0 { h1 { (headline) } } @else { p .finding { (headline) } }
+            @for (n, finding) in words::findings(report).iter().enumerate() {
+                @if n == 0 { h1 { (finding.main) } } @else { p .finding { (finding.main) } }
+                @if !finding.further.is_empty() {
+                    ul .further { @for sentence in &finding.further { li { (sentence) } } }
+                }
+            }
+            @for warning in words::noise_warnings(report) {
+                p .caution { strong { "Warning: " } (warning) }
             }
             p .caution { (words::caution(report)) }
         }
     }
 }
 
-/// The chart twice: as wide as a desk allows, and drawn anew for a phone. The style sheet shows one.
-fn figure(chart: &chart::Chart, report: &Report, samples: &[Sample]) -> Result<Markup, ChartError> {
-    let draw = |width, form: &str| {
-        chart::svg(
-            &chart.scene(report, samples, width),
-            &format!("{}-{form}", chart.file),
-        )
-    };
-    let (wide, narrow) = (draw(WIDE, "wide")?, draw(NARROW, "narrow")?);
-    Ok(html! {
-        figure #(format!("chart-{}", chart.file)) {
-            div .wide { (PreEscaped(wide)) }
-            div .narrow { (PreEscaped(narrow)) }
-        }
-    })
+/// A drawing twice: as wide as a desk allows, and drawn anew for a phone. The style sheet shows one.
+fn drawing(id: &str, scene: impl Fn(f64) -> Scene) -> Markup {
+    html! { figure id=(id) { (both_forms(id, scene)) } }
 }
 
-/// What concerns all scenarios: their overview, and each against the baseline.
-fn across(report: &Report) -> Markup {
+fn both_forms(id: &str, scene: impl Fn(f64) -> Scene) -> Markup {
+    let wide = chart::svg(&scene(WIDE), &format!("{id}-wide"));
+    let narrow = chart::svg(&scene(NARROW), &format!("{id}-narrow"));
     html! {
-        @if let Some(overview) = tables::overview(report) {
-            section #scenarios { h2 { "Scenarios" } (table("Scenarios", &overview)) }
-        }
-        @if let Some(comparisons) = tables::comparisons(report) {
-            section #comparisons {
-                h2 { "Against the baseline" }
-                (table("Against the baseline", &comparisons))
-                p .small { "Intervals at " (words::confidence(report)) "." }
-            }
-        }
-        @if !report.noise_floor.is_empty() {
+        div .wide { (PreEscaped(wide)) }
+        div .narrow { (PreEscaped(narrow)) }
+    }
+}
+
+fn noise_floor(report: &Report) -> Markup {
+    let floor = tables::noise_floor(report);
+    let drifts = words::drifts(report);
+    html! {
+        @if floor.is_some() || !drifts.is_empty() {
             section #noise-floor {
                 h2 { "Noise floor" }
                 @for sentence in words::noise_floor(report) { p { (sentence) "." } }
+                @for sentence in drifts { p { (sentence) } }
+                @if let Some(floor) = floor {
+                    (table("noise", "What separates two identical baselines", &floor))
+                }
             }
         }
     }
 }
 
-fn scenario(report: &Report, scenario: &ScenarioReport) -> Markup {
+fn scenario(report: &Report, n: usize, scenario: &ScenarioReport) -> Markup {
     html! {
-        section .scenario {
+        section .scenario data-scenario=(scenario.name) {
             h2 { (scenario.name) }
             p { (scenario.question) }
             @if scenario.status != ScenarioStatus::Ok {
@@ -117,11 +168,15 @@ fn scenario(report: &Report, scenario: &ScenarioReport) -> Markup {
             }
             @if !scenario.statistics.is_empty() {
                 h3 { "Figures" }
-                (table(&format!("Figures of {}", scenario.name), &tables::figures(scenario)))
+                (table(
+                    &format!("figures-{}", n + 1),
+                    &format!("Figures of {}", scenario.name),
+                    &tables::figures(scenario)
+                ))
             }
             @if let Some(ledger) = &scenario.ledger {
                 h3 { "Ledger" }
-                (table(&format!("Ledger of {}", scenario.name), &tables::ledger(ledger)))
+                (plain(&format!("Ledger of {}", scenario.name), &tables::ledger(ledger)))
                 p class=(if ledger.closes() { "good" } else { "bad" }) { (words::ledger(ledger)) }
             }
             @if let Some(analysis) = &scenario.analysis { p { (analysis) } }
@@ -134,7 +189,7 @@ fn cross_checks(report: &Report) -> Markup {
         section #cross-checks {
             h2 { "Cross-checks with VictoriaMetrics" }
             @match tables::cross_checks(report) {
-                Some(checks) => { (table("Cross-checks with VictoriaMetrics", &checks)) }
+                Some(checks) => { (table("checked", "Cross-checks with VictoriaMetrics", &checks)) }
                 None => { p { "No figure was cross-checked in this run." } }
             }
         }
@@ -153,11 +208,11 @@ fn notes(report: &Report) -> Markup {
 
 fn fingerprint(report: &Report) -> Markup {
     html! {
-        section #load { h2 { "Load and phases" } (table("Load and phases", &tables::parameters(report))) }
+        section #load { h2 { "Load and phases" } (plain("Load and phases", &tables::parameters(report))) }
         section #fingerprint {
             h2 { "Fingerprint" }
-            (table("Machine", &tables::machine(report)))
-            (table("Programs", &tables::programs(report)))
+            (plain("Machine", &tables::machine(report)))
+            (plain("Programs", &tables::programs(report)))
         }
     }
 }
@@ -173,33 +228,19 @@ fn reproduce(report: &Report) -> Markup {
     }
 }
 
-/// A table in a frame of its own, which scrolls where the page is too narrow for it.
-fn table(name: &str, table: &Table) -> Markup {
-    let class = |align: Align| (align == Align::Right).then_some("number");
-    // A name that is the same as the one above is still there to be read, but steps back.
-    let again = |n: usize| n > 0 && table.rows[n][0] == table.rows[n - 1][0];
-    html! {
-        div .scroll role="region" aria-label=(name) tabindex="0" {
-            table {
-                thead {
-                    tr {
-                        @for (heading, align) in &table.columns {
-                            th scope="col" class=[class(*align)] { (heading) }
-                        }
-                    }
-                }
-                tbody {
-                    @for (n, row) in table.rows.iter().enumerate() {
-                        tr .again[again(n)] {
-                            @for (column, cell) in row.iter().enumerate() {
-                                @let class = class(table.columns[column].1);
-                                @if column == 0 { th scope="row" class=[class] { (cell) } }
-                                @else { td class=[class] { (cell) } }
-                            }
-                        }
-                    }
-                }
-            }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn base64_as_in_rfc_4648() {
+        for (plain, coded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
+            assert_eq!(base64(plain.as_bytes()), coded);
         }
     }
 }

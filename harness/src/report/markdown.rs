@@ -9,27 +9,45 @@ use crate::trial::TrialRecord;
 pub fn render(report: &Report) -> String {
     let mut page = format!("# {}\n\n", escape(&report.run));
     page += &list(words::headlines(report));
-    page += &format!("{}\n\n", escape(&words::caution(report)));
-    for chart in CHARTS {
-        page += &format!("![{}](charts/{}.svg)\n\n", chart.title, chart.file);
+    for warning in words::noise_warnings(report) {
+        page += &format!("**Warning:** {}\n\n", escape(&warning));
     }
+    page += &format!("{}\n\n", escape(&words::caution(report)));
+    let chart = |file: &str| {
+        let chart = CHARTS.iter().find(|c| c.file == file && c.applies(report));
+        chart.map_or(String::new(), |chart| {
+            format!("![{}](charts/{}.svg)\n\n", chart.title, chart.file)
+        })
+    };
+    let optional = |found: Option<Table>| found.map_or(String::new(), |t| table(&t));
     let mut section = |title: &str, body: String| {
         if !body.is_empty() {
             page += &format!("## {}\n\n{body}", escape(title));
         }
     };
     section(
-        "Scenarios",
-        tables::overview(report).map_or(String::new(), |t| table(&t)),
-    );
-    section(
         &format!(
             "Against the baseline (intervals: {})",
             words::confidence(report)
         ),
-        tables::comparisons(report).map_or(String::new(), |t| table(&t)),
+        chart("overhead") + &optional(tables::comparisons(report, true)),
     );
-    section("Noise floor", list(words::noise_floor(report)));
+    section(
+        "Noise floor",
+        list(words::noise_floor(report))
+            + &list(words::drifts(report))
+            + &optional(tables::noise_floor(report)),
+    );
+    section(
+        "Costs",
+        optional(tables::overview(report))
+            + &["ledger", "cost", "latency", "memory"].map(chart).concat(),
+    );
+    section(
+        "Other figures against the baseline (corrected among themselves)",
+        optional(tables::comparisons(report, false)),
+    );
+    section("The run", ["blocks", "timeline"].map(chart).concat());
     for scenario in &report.scenarios {
         section(&scenario.name, self::scenario(report, scenario));
     }
@@ -89,7 +107,8 @@ fn scenario(report: &Report, scenario: &ScenarioReport) -> String {
     text
 }
 
-fn list(items: Vec<String>) -> String {
+/// A list, with an empty line below it; nothing without items.
+pub(crate) fn list(items: Vec<String>) -> String {
     if items.is_empty() {
         return String::new();
     }
@@ -100,7 +119,8 @@ fn list(items: Vec<String>) -> String {
     items + "\n"
 }
 
-fn table(table: &Table) -> String {
+/// A table, with an empty line below it.
+pub(crate) fn table(table: &Table) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(table.columns.iter().map(|(name, _)| escape(name)).collect());
     let rule = |align: &Align| {
@@ -124,7 +144,7 @@ fn table(table: &Table) -> String {
 }
 
 /// Text that Markdown shows as it is: no markup of its own, no line break.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

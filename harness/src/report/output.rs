@@ -31,9 +31,16 @@ pub fn render(report: &Report, samples: &[Sample], directory: &Path) -> Result<(
     record::write_json(&directory.join("report.json"), report)?;
     write("report.csv", &csv::render(report))?;
     write("report.md", &markdown::render(report))?;
-    write("report.html", &html::render(report, samples)?)?;
+    write("report.html", &html::render(report, samples))?;
     for chart in CHARTS {
-        let svg = chart.svg(report, samples)?;
+        if !chart.applies(report) {
+            // An older rendering may have had more to show.
+            for ending in ["svg", "png"] {
+                let _ = fs::remove_file(charts.join(format!("{}.{ending}", chart.file)));
+            }
+            continue;
+        }
+        let svg = chart.svg(report, samples);
         write(&format!("charts/{}.svg", chart.file), &svg)?;
         // The drawing library writes its file itself, and tells the format from the name.
         let png = charts.join(format!("{}.png", chart.file));

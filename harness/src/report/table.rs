@@ -33,6 +33,32 @@ impl Table {
         self.rows.push(cells.to_vec());
     }
 
+    /// The place of a column.
+    pub fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column.0 == name)
+    }
+
+    /// The table with these of its columns only, as far as it has them.
+    pub fn pick(&self, names: &[&str]) -> Table {
+        let places: Vec<usize> = names.iter().filter_map(|name| self.column(name)).collect();
+        let row = |row: &Vec<String>| places.iter().map(|n| row[*n].clone()).collect();
+        Table {
+            columns: places.iter().map(|n| self.columns[*n]).collect(),
+            rows: self.rows.iter().map(row).collect(),
+        }
+    }
+
+    /// The table without a column.
+    pub fn without(mut self, column: &str) -> Table {
+        if let Some(n) = self.columns.iter().position(|(name, _)| *name == column) {
+            self.columns.remove(n);
+            for row in &mut self.rows {
+                row.remove(n);
+            }
+        }
+        self
+    }
+
     /// The table without the columns in which no row says anything.
     pub fn without_empty_columns(mut self) -> Table {
         let keep: Vec<bool> = (0..self.columns.len())

@@ -1,5 +1,6 @@
 //! The tables of a report, as text: what console, Markdown and HTML all show.
 
+use super::claims::{self, Claim};
 use super::format;
 use super::table::{
     Align::{Left, Right},
@@ -111,27 +112,84 @@ fn trials(scenario: &ScenarioReport) -> String {
     }
 }
 
-/// Each scenario against its baseline; none when nothing was compared.
-pub fn comparisons(report: &Report) -> Option<Table> {
+/// Each arm against the baseline, by the claims fixed in advance or by the
+/// other figures; none when nothing was compared.
+pub fn comparisons(report: &Report, headline: bool) -> Option<Table> {
     let mut table = Table::new([
-        ("scenario", Left),
         ("figure", Left),
         ("of", Left),
+        ("scenario", Left),
+        ("overhead", Right),
+        ("its interval", Right),
         ("change", Right),
         ("interval", Right),
-        ("p", Right),
+        ("p, corrected", Right),
+        ("two baselines", Right),
+        ("could see", Right),
+        ("blocks", Right),
         ("verdict", Left),
     ]);
-    for comparison in &report.comparisons {
-        let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
+    for claim in claims::claims(report, headline) {
+        let noise = noise_interval(report, claim);
+        for comparison in claims::of_claim(report, claim) {
+            let added = words::added(comparison);
+            let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
+            let p = comparison.adjusted_p_value.or(comparison.p_value);
+            table.row([
+                words::metric(claim.metric, claim.quantile),
+                words::subject(claim.subject).to_owned(),
+                comparison.scenario.clone(),
+                added.point,
+                added.interval.unwrap_or_default(),
+                change.point,
+                change.interval.unwrap_or_default(),
+                p.map_or(String::new(), format::p_value),
+                noise.clone().unwrap_or_default(),
+                smallest(comparison.detectable_ratio),
+                comparison.blocks.to_string(),
+                words::verdict(comparison.verdict).to_owned(),
+            ]);
+        }
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
+/// Between which changes two identical baselines lie in a figure.
+pub fn noise_interval(report: &Report, claim: Claim) -> Option<String> {
+    let floor = claims::noise(report, claim)?;
+    format::change(floor.overhead_ratio, floor.low, floor.high).interval
+}
+
+/// The smallest change that could have been seen.
+fn smallest(ratio: Option<f64>) -> String {
+    let text = |ratio| format::change(ratio, None, None).point.replace('+', "");
+    ratio.map_or(String::new(), text)
+}
+
+/// What separates two identical baselines, by figure; none when there was no second one.
+pub fn noise_floor(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("figure", Left),
+        ("of", Left),
+        ("difference", Right),
+        ("interval", Right),
+        ("p", Right),
+        ("could see", Right),
+        ("blocks", Right),
+    ]);
+    for claim in claims::noise_claims(report) {
+        let Some(floor) = claims::noise(report, claim) else {
+            continue;
+        };
+        let change = format::change(floor.overhead_ratio, floor.low, floor.high);
         table.row([
-            comparison.scenario.clone(),
-            words::metric(comparison.metric, None),
-            words::subject(comparison.subject).to_owned(),
+            words::metric(claim.metric, claim.quantile),
+            words::subject(claim.subject).to_owned(),
             change.point,
             change.interval.unwrap_or_default(),
-            comparison.p_value.map_or(String::new(), format::p_value),
-            words::verdict(comparison.verdict).to_owned(),
+            floor.p_value.map_or(String::new(), format::p_value),
+            smallest(floor.detectable_ratio),
+            floor.blocks.to_string(),
         ]);
     }
     (!table.rows.is_empty()).then(|| table.without_empty_columns())

@@ -1,7 +1,8 @@
 //! The words of a report: names of things, and the sentences that every output repeats.
 
+use super::claims::Claim;
 use super::format::{self, Estimate};
-use super::{Report, ScenarioReport, ScenarioStatus, Statistic, Verdict};
+use super::{Comparison, Report, ScenarioReport, ScenarioStatus, Statistic, Verdict};
 use crate::metric::Metric;
 use crate::plan::LoadDriver;
 use crate::sample::Subject;
@@ -11,7 +12,7 @@ mod findings;
 mod validity;
 
 pub use again::{command, rate_source};
-pub use findings::{caution, headlines, no_figures, noise_floor};
+pub use findings::{caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings};
 pub use validity::{counted, ledger, not_counted, warnings};
 
 /// What a reader calls a subject.
@@ -19,6 +20,7 @@ pub fn subject(subject: Subject) -> &'static str {
     match subject {
         Subject::Load => "load driver",
         Subject::VictoriaMetrics => "VictoriaMetrics",
+        Subject::Total => "target + agent",
         other => other.as_str(),
     }
 }
@@ -39,6 +41,30 @@ pub fn metric(metric: Metric, quantile: Option<f64>) -> String {
         Some(quantile) => format!("{name} {}", format::quantile(quantile)),
         None => name.to_owned(),
     }
+}
+
+/// What a claim is about, within a sentence: `target CPU per request`.
+pub fn claim(claim: Claim) -> String {
+    let figure = match claim.metric {
+        Metric::CpuSecondsPerRequest => "CPU per request",
+        Metric::MemoryWorkingSetBytes => "memory (working set)",
+        Metric::MemoryPeakBytes => "memory (peak)",
+        Metric::RequestDurationSeconds => "latency",
+        Metric::RequestsPerSecond => "answers per second",
+        Metric::ErrorRatio => "errors",
+        Metric::CpuThrottledSeconds => "throttled CPU time",
+        Metric::StartupSeconds => "startup time",
+    };
+    let quantile = claim
+        .quantile
+        .map_or(String::new(), |q| format!(" {}", format::quantile(q)));
+    format!("{} {figure}{quantile}", subject(claim.subject))
+}
+
+/// A claim as a heading: `CPU per request, target`.
+pub fn claim_title(claim: Claim) -> String {
+    let figure = metric(claim.metric, claim.quantile);
+    format!("{figure}, {}", subject(claim.subject))
 }
 
 /// What a reader calls a verdict.
@@ -85,6 +111,16 @@ pub fn estimate(statistic: &Statistic) -> Estimate {
         statistic.estimate,
         statistic.low,
         statistic.high,
+    )
+}
+
+/// What an arm adds, in the metric's unit.
+pub fn added(comparison: &Comparison) -> Estimate {
+    format::difference(
+        comparison.metric.unit(),
+        comparison.overhead,
+        comparison.overhead_low,
+        comparison.overhead_high,
     )
 }
 

@@ -13,7 +13,7 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::{Agent, AgentProcess, Load, Scenario, Target, Trials};
+use super::{Agent, AgentProcess, AgentScope, Inject, Load, Scenario, Target, Trials};
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 
@@ -107,6 +107,57 @@ struct WireTarget {
     /// How long it may take to answer after its start, such as `20s`.
     #[schemars(with = "Option<String>")]
     startup_timeout: Option<Spanned<WireDuration>>,
+    /// A known cost that the target adds by itself: a synthetic agent.
+    inject: Option<WireInject>,
+}
+
+/// A known cost that the target adds by itself.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "inject")]
+struct WireInject {
+    /// CPU time that every request burns, such as `2us`.
+    #[schemars(with = "Option<String>")]
+    cpu: Option<WireDuration>,
+    /// Memory that is held from the start, such as `16 MiB`.
+    #[schemars(with = "Option<String>")]
+    memory: Option<WireBytes>,
+}
+
+/// A size in words: `512 KiB`, `16 MiB`, `1GiB`.
+#[derive(Clone, Copy, Debug)]
+struct WireBytes(u64);
+
+impl<'de> Deserialize<'de> for WireBytes {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        bytes(&text)
+            .map(WireBytes)
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+/// A size in words, in bytes: `512 KiB`, `16 MiB`, `1GiB`, `100 B`.
+///
+/// # Errors
+/// With what was expected, when it is none.
+pub fn bytes(text: &str) -> Result<u64, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let (number, unit) = text.split_at(digits.unwrap_or(text.len()));
+    let factor = match unit.trim() {
+        "B" => Some(1u64),
+        "KiB" => Some(1 << 10),
+        "MiB" => Some(1 << 20),
+        "GiB" => Some(1 << 30),
+        _ => None,
+    };
+    let size = number.parse::<f64>().ok().zip(factor);
+    size.map(|(number, factor)| number * factor as f64)
+        .filter(|size| (0.0..=1e15).contains(size))
+        .map(|size| size.round() as u64)
+        .ok_or_else(|| {
+            format!("`{text}` is not a size, expected a number with a unit such as `512 KiB` or `16 MiB`")
+        })
 }
 
 /// The observability software under test.
@@ -117,6 +168,8 @@ struct WireAgent {
     /// The version that is measured.
     #[schemars(with = "String")]
     version: Spanned<String>,
+    /// What it reaches: `target` when it touches nothing but its own target, so that other arms may be alive beside it and take turns; `machine`, the default, when it has to be alone.
+    scope: Option<AgentScope>,
     /// Programs that run beside the target, all accounted as the agent.
     #[schemars(with = "Vec<WireAgentProcess>")]
     processes: Spanned<Vec<WireAgentProcess>>,
@@ -172,6 +225,9 @@ struct WireTrials {
     /// The measured window, such as `10s`.
     #[schemars(with = "Option<String>")]
     measure: Option<Spanned<WireDuration>>,
+    /// How many slices the window is cut into, between which the arms of a block take turns; 1 measures trial after trial.
+    #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
+    slices: Option<Spanned<u32>>,
 }
 
 /// A duration in words: `500ms`, `30s`, `2m`.
@@ -283,6 +339,10 @@ impl Resolver<'_> {
             work: work.value,
             seed: either(file.seed, defaults.seed),
             startup_timeout_seconds: self.positive("target.startup_timeout", &timeout)?,
+            inject: file.inject.map(|inject| Inject {
+                cpu_seconds: inject.cpu.map_or(0.0, |cpu| cpu.0.as_secs_f64()),
+                memory_bytes: inject.memory.map_or(0, |memory| memory.0),
+            }),
         })
     }
 
@@ -323,6 +383,7 @@ impl Resolver<'_> {
             .collect::<Result<_, _>>()?;
         Ok(Agent {
             version: file.version.value,
+            scope: file.scope.unwrap_or_default(),
             processes,
         })
     }
@@ -364,10 +425,15 @@ impl Resolver<'_> {
         })?;
         let warmup = either(file.warmup, defaults.warmup);
         let measure = either(file.measure, defaults.measure);
+        let slices = either(file.slices, defaults.slices);
+        self.check("trials.slices", &slices, "1 to 1000", |n| {
+            (1..=1_000).contains(n)
+        })?;
         Ok(Trials {
             blocks: blocks.value,
             warmup_seconds: warmup.value.0.as_secs_f64(),
             measure_seconds: self.positive("trials.measure", &measure)?,
+            slices: slices.value,
         })
     }
 

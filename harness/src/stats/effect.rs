@@ -1,6 +1,6 @@
 //! An arm beside its reference, block by block → ratio and interval.
 
-use super::student::{moments, t_interval};
+use super::student::{moments, t_interval, two_sided_p};
 
 /// One block of a paired comparison: what the reference arm(s) and the arm itself cost.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,6 +35,9 @@ pub struct Effect {
     pub interval: Option<(f64, f64)>,
     /// Standard deviation of the blocks' log-ratios.
     pub deviation: Option<f64>,
+    /// Chance of a mean log-ratio at least as far from zero between equals:
+    /// the paired, two-sided t test. None with fewer than two blocks.
+    pub p_value: Option<f64>,
     /// How many blocks this is of.
     pub blocks: u32,
 }
@@ -63,6 +66,10 @@ pub fn effect(pairs: &[Pair], confidence: f64) -> Option<Effect> {
         interval: interval
             .map(|(low, high)| (low.exp_m1(), high.exp_m1()))
             .filter(|(low, high)| low.is_finite() && high.is_finite()),
+        p_value: deviation.and_then(|deviation| {
+            let n = log_ratios.len() as f64;
+            two_sided_p(mean / (deviation / n.sqrt()), n - 1.0)
+        }),
         deviation,
         blocks: u32::try_from(pairs.len()).unwrap_or(u32::MAX),
     })

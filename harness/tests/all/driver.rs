@@ -96,6 +96,7 @@ fn spec(server: &Server, rate: f64) -> LoadSpec {
         warmup_seconds: 0.5,
         measure_seconds: 3.0,
         timeout_seconds: 10.0,
+        periods: Vec::new(),
     }
 }
 

@@ -3,11 +3,11 @@
 use flora_bench::metric::Metric;
 use flora_bench::plan::{LoadDriver, RateSource};
 use flora_bench::report::{
-    BlockRatio, Comparison, CrossCheck, LoadReport, NoiseFloor, Report, SCHEMA_VERSION, ScenarioReport,
-    ScenarioStatus, Verdict,
+    BlockRatio, Comparison, CrossCheck, DriftReport, LoadReport, NoiseFloor, Report,
+    SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Verdict,
 };
 use flora_bench::sample::{Sample, Subject};
-use flora_bench::trial::{Check, Severity, TrialRecord, TrialStatus};
+use flora_bench::trial::{Check, Severity, TrialRecord, TrialStatistic, TrialStatus};
 
 use parts::{fingerprint, readings, scenario, trial};
 
@@ -160,6 +160,61 @@ pub fn agents() -> (Report, Vec<Sample>) {
             Verdict::Inconclusive,
         ),
     ];
+    for (scenario, ratio, half) in [
+        ("flora", 2.86, 0.03),
+        ("opentelemetry-full-traces", 23.03, 0.4),
+    ] {
+        report.comparisons.push(Comparison {
+            metric: Metric::MemoryWorkingSetBytes,
+            overhead: ratio * 6.4 * MIB,
+            overhead_low: Some((ratio - half) * 6.4 * MIB),
+            overhead_high: Some((ratio + half) * 6.4 * MIB),
+            ..comparison(
+                scenario,
+                Subject::Total,
+                ratio,
+                half,
+                Some(0.000_2),
+                Verdict::Higher,
+            )
+        });
+    }
+    for (scenario, quantile, ratio, half, verdict) in [
+        ("flora", 0.5, 0.049, 0.02, Verdict::Higher),
+        ("flora", 0.99, -0.014, 0.08, Verdict::Inconclusive),
+        (
+            "opentelemetry-full-traces",
+            0.5,
+            0.63,
+            0.03,
+            Verdict::Higher,
+        ),
+        (
+            "opentelemetry-full-traces",
+            0.99,
+            0.67,
+            0.09,
+            Verdict::Higher,
+        ),
+    ] {
+        let base = if quantile == 0.5 { 4.1e-4 } else { 1.41e-3 };
+        report.comparisons.push(Comparison {
+            metric: Metric::RequestDurationSeconds,
+            quantile: Some(quantile),
+            headline: false,
+            overhead: ratio * base,
+            overhead_low: Some((ratio - half) * base),
+            overhead_high: Some((ratio + half) * base),
+            margin_ratio: 0.05,
+            ..comparison(scenario, Subject::Target, ratio, half, Some(0.03), verdict)
+        });
+    }
+    report.drifts = vec![DriftReport {
+        metric: Metric::CpuSecondsPerRequest,
+        subject: Subject::Target,
+        per_hour_ratio: 0.031,
+        p_value: 0.02,
+    }];
     report.noise_floor = vec![NoiseFloor {
         metric: Metric::CpuSecondsPerRequest,
         subject: Subject::Target,
@@ -169,6 +224,9 @@ pub fn agents() -> (Report, Vec<Sample>) {
         low: Some(-0.006),
         high: Some(0.008),
         p_value: Some(0.74),
+        permutation_p_value: Some(0.75),
+        adjusted_p_value: Some(1.0),
+        verdict: Verdict::NoDifference,
         detectable_ratio: Some(0.015),
         block_ratios: block_ratios(0.001, 0.007),
     }];
@@ -197,22 +255,158 @@ pub fn many() -> (Report, Vec<Sample>) {
         "another-agent-with-a-name-that-is-longer-than-anyone-would-like",
         "tuned",
     ];
+    // From hardly anything to several times the baseline, and one that saves.
+    let added = [0.0, 0.0, 0.012, 0.06, 0.37, 0.09, 2.6, -0.05];
     let arms: Vec<Arm> = names
         .into_iter()
-        .enumerate()
-        .map(|(n, name)| {
-            let agent = n.saturating_sub(1) as f64;
-            Arm {
-                name,
-                cpu: (1.48e-4 * (1.0 + 0.2 * agent), 9.0e-6 * agent),
-                memory: (6.4 * MIB + agent * MIB, 20.0 * agent * MIB),
-                latency: 4.1e-4 * (1.0 + agent),
-            }
+        .zip(added)
+        .map(|(name, added): (_, f64)| Arm {
+            name,
+            cpu: (1.48e-4 * (1.0 + added), 4.0e-5 * added.max(0.0)),
+            memory: (
+                6.4 * MIB * (1.0 + added / 4.0),
+                300.0 * added.max(0.0) * MIB,
+            ),
+            latency: 4.1e-4 * (1.0 + added),
         })
         .collect();
-    run("2025-01-02T030405Z-many", &arms, 12, |trial| {
+    let (mut report, samples) = run("2025-01-02T030405Z-many", &arms, 12, |trial| {
         trial % 17 == 0
-    })
+    });
+    compare(&mut report);
+    (report, samples)
+}
+
+/// Four arms that live side by side in each block and take turns under load.
+pub fn turns() -> (Report, Vec<Sample>) {
+    let arm = |name, added: f64| Arm {
+        name,
+        cpu: (1.48e-4 * (1.0 + added), 0.0),
+        memory: (6.4 * MIB, 0.0),
+        latency: 4.1e-4,
+    };
+    let arms = [
+        arm("baseline", 0.0),
+        arm("baseline-twin", 0.0),
+        arm("synthetic-cpu", 0.05),
+        arm("flora", 0.012),
+    ];
+    let (mut report, mut samples) = run("2025-01-02T030405Z-turns", &arms, 8, |_| false);
+    report.slices = 20;
+    compare(&mut report);
+    for comparison in &mut report.comparisons {
+        let injected = comparison.scenario == "synthetic-cpu" && comparison.headline;
+        if injected && comparison.metric == Metric::CpuSecondsPerRequest {
+            comparison.injected = Some(0.05 * 1.48e-4);
+        }
+    }
+    // All trials of a block happen at the time of its first.
+    let earlier = |trial: u32| f64::from((trial - 1) % 4) * TRIAL;
+    for trial in &mut report.trials {
+        for span in &mut trial.phases {
+            span.start -= earlier(trial.trial);
+            span.end -= earlier(trial.trial);
+        }
+    }
+    for sample in &mut samples {
+        sample.time -= earlier(sample.trial);
+    }
+    (report, samples)
+}
+
+/// Fills in what a comparison of the trials would, roughly.
+fn compare(report: &mut Report) {
+    let reference: Vec<&TrialRecord> = report
+        .trials
+        .iter()
+        .filter(|t| t.arm == "baseline" && t.status == TrialStatus::Valid)
+        .collect();
+    let (mut comparisons, mut noise_floor) = (Vec::new(), Vec::new());
+    for scenario in &report.scenarios[1..] {
+        for statistic in &scenario.statistics {
+            let key = (statistic.metric, statistic.subject, statistic.quantile);
+            let value = |trial: &TrialRecord| {
+                let same = |s: &&TrialStatistic| (s.metric, s.subject, s.quantile) == key;
+                trial.analysis.statistics.iter().find(same).map(|s| s.value)
+            };
+            let trials = report.trials.iter();
+            let pairs: Vec<(u32, f64, f64)> = trials
+                .filter(|t| t.arm == scenario.name && t.status == TrialStatus::Valid)
+                .filter_map(|t| {
+                    let base = reference.iter().find(|r| r.block == t.block)?;
+                    Some((t.block, value(t)?, value(base)?))
+                })
+                .collect();
+            if pairs.len() < 2 || !statistic.metric.is_compared() {
+                continue;
+            }
+            let n = pairs.len() as f64;
+            let logs: Vec<f64> = pairs.iter().map(|(_, v, b)| (v / b).ln()).collect();
+            let mean = logs.iter().sum::<f64>() / n;
+            let deviation = logs.iter().map(|l| (l - mean).powi(2)).sum::<f64>() / (n - 1.0);
+            let half = 2.2 * (deviation / n).sqrt();
+            let base = pairs.iter().map(|p| p.2).sum::<f64>() / n;
+            let ratio = |log: f64| log.exp() - 1.0;
+            let (low, high) = (ratio(mean - half), ratio(mean + half));
+            let margin = statistic.metric.margin_ratio(base);
+            let (verdict, p) = match () {
+                () if low > 0.0 => (Verdict::Higher, 0.000_5),
+                () if high < 0.0 => (Verdict::Lower, 0.000_5),
+                () if low > -margin && high < margin => (Verdict::NoDifference, 0.62),
+                () => (Verdict::Inconclusive, 0.2),
+            };
+            let found = Comparison {
+                metric: statistic.metric,
+                quantile: statistic.quantile,
+                headline: statistic.metric.is_headline()
+                    && matches!(statistic.subject, Subject::Target | Subject::Total),
+                blocks: pairs.len() as u32,
+                low: Some(low),
+                high: Some(high),
+                overhead: ratio(mean) * base,
+                overhead_low: Some(low * base),
+                overhead_high: Some(high * base),
+                margin_ratio: margin,
+                detectable_ratio: Some(half * 1.3),
+                block_ratios: pairs
+                    .iter()
+                    .map(|(block, value, base)| BlockRatio {
+                        block: *block,
+                        ratio: value / base - 1.0,
+                    })
+                    .collect(),
+                ..comparison(
+                    &scenario.name,
+                    statistic.subject,
+                    ratio(mean),
+                    half,
+                    Some(p),
+                    verdict,
+                )
+            };
+            if scenario.name == "baseline-twin" {
+                noise_floor.push(NoiseFloor {
+                    metric: found.metric,
+                    subject: found.subject,
+                    quantile: found.quantile,
+                    blocks: found.blocks,
+                    overhead_ratio: found.overhead_ratio,
+                    low: found.low,
+                    high: found.high,
+                    p_value: found.p_value,
+                    permutation_p_value: found.permutation_p_value,
+                    adjusted_p_value: found.adjusted_p_value,
+                    detectable_ratio: found.detectable_ratio,
+                    verdict: found.verdict,
+                    block_ratios: found.block_ratios,
+                });
+            } else {
+                comparisons.push(found);
+            }
+        }
+    }
+    report.comparisons = comparisons;
+    report.noise_floor = noise_floor;
 }
 
 /// One scenario and one trial: the shortest run that there is.
@@ -256,7 +450,9 @@ fn comparison(
         overhead: ratio * 1.48e-4,
         overhead_low: Some((ratio - half) * 1.48e-4),
         overhead_high: Some((ratio + half) * 1.48e-4),
+        injected: None,
         p_value: p,
+        permutation_p_value: p,
         adjusted_p_value: p.map(|p| (p * 2.0).min(1.0)),
         detectable_ratio: Some(half * 1.2),
         margin_ratio: 0.02,

@@ -14,6 +14,7 @@ fn gallery() {
         fixtures::baseline(),
         fixtures::agents(),
         fixtures::many(),
+        fixtures::turns(),
         fixtures::single(),
     ] {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))

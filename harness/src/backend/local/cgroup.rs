@@ -179,35 +179,35 @@ impl Tree {
         if !tree.v1.contains_key("cpuacct") && tree.v2.is_none() {
             return Err(CgroupError::None);
         }
-        let group = tree.role(Subject::Harness)?;
+        let group = tree.group(Subject::Harness.as_str())?;
         for path in group.procs_files() {
             fs::write(&path, "0").map_err(|source| CgroupError::Join { path, source })?;
         }
         Ok(tree)
     }
 
-    /// Makes a role's group.
+    /// Makes a group.
     ///
     /// # Errors
     /// When the directory can't be made.
-    pub fn role(&self, subject: Subject) -> Result<Group, CgroupError> {
+    pub fn group(&self, name: &str) -> Result<Group, CgroupError> {
         let mut directories: Vec<PathBuf> = self.v1.values().cloned().collect();
         directories.extend(self.v2.clone());
         directories.dedup();
         for directory in &mut directories {
-            directory.push(subject.as_str());
+            directory.push(name);
             make_directory(directory)?;
         }
         let v1 = |controller| {
             self.v1
                 .get(controller)
-                .map(|path: &PathBuf| path.join(subject.as_str()))
+                .map(|path: &PathBuf| path.join(name))
         };
         Ok(Group {
             cpuacct: v1("cpuacct"),
             cpu: v1("cpu"),
             memory: v1("memory"),
-            v2: self.v2.as_ref().map(|path| path.join(subject.as_str())),
+            v2: self.v2.as_ref().map(|path| path.join(name)),
             directories,
         })
     }

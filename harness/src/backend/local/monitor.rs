@@ -125,6 +125,11 @@ impl Monitor {
         plan: &Plan,
         directory: &Path,
     ) -> Result<Option<Monitor>, TrialError> {
+        // Its series know one target at a time, and scrapes a second apart can't
+        // tell whose turn it was.
+        if plan.slices > 1 {
+            return Ok(None);
+        }
         let (client, kind) = match found {
             Found::Nothing(_) => return Ok(None),
             Found::Server(url) => {
@@ -232,7 +237,7 @@ async fn start_child(
     directory: &Path,
 ) -> Result<(Client, Kind), TrialError> {
     let exporter = Exporter::start().await.map_err(missing)?;
-    let target_port = workshop.port.unwrap_or_default();
+    let target_port = workshop.ports.first().copied().unwrap_or_default();
     let jobs = [
         child::ScrapeJob {
             name: Subject::Target.as_str().into(),
@@ -254,7 +259,7 @@ async fn start_child(
     let port = child::free_port().map_err(missing)?;
     let invocation = child::command(path, port, &data, &config);
     let mut groups = Vec::new();
-    let group = workshop.group(Subject::VictoriaMetrics, &mut groups)?;
+    let group = workshop.group(Subject::VictoriaMetrics, 0, &mut groups)?;
     let mut process = Process::spawn(Spawn {
         subject: Subject::VictoriaMetrics,
         program: &invocation.program,
@@ -266,7 +271,7 @@ async fn start_child(
         env: invocation.env,
         cpus: &workshop.cpu_sets[&Subject::VictoriaMetrics],
         group: group.as_ref(),
-        log: workshop.log("victoria-metrics"),
+        log: workshop.log("victoria-metrics", 0),
         piped: false,
     })?;
     let pids = process.pid().into_iter().collect();

@@ -30,8 +30,16 @@ pub struct Workshop {
     pub cpu_sets: CpuSets,
     /// Copies of programs, output of children; gone after the run.
     pub work: WorkDirectory,
-    /// The port of targets that have none of their own.
-    pub port: Option<u16>,
+    /// Ports of targets that have none of their own, one for each that is alive at a time.
+    pub ports: Vec<u16>,
+}
+
+/// What a role's group or file is called when several trials are alive at a time.
+fn seated(name: &str, seat: usize) -> String {
+    match seat {
+        0 => name.to_owned(),
+        seat => format!("{name}-{}", seat + 1),
+    }
 }
 
 impl Workshop {
@@ -42,19 +50,20 @@ impl Workshop {
     pub fn group(
         &self,
         subject: Subject,
+        seat: usize,
         groups: &mut Vec<Group>,
     ) -> Result<Option<Group>, TrialError> {
         let Some(tree) = &self.tree else {
             return Ok(None);
         };
-        let group = tree.role(subject)?;
+        let group = tree.group(&seated(subject.as_str(), seat))?;
         groups.push(group.clone());
         Ok(Some(group))
     }
 
     /// The file that takes a role's output.
-    pub fn log(&self, name: &str) -> PathBuf {
-        self.work.path().join(format!("{name}.log"))
+    pub fn log(&self, name: &str, seat: usize) -> PathBuf {
+        self.work.path().join(format!("{}.log", seated(name, seat)))
     }
 }
 
@@ -95,6 +104,7 @@ pub struct System {
     /// Readers of target and agent.
     pub observers: Vec<RoleObserver>,
     program: String,
+    seat: usize,
     target: Option<Process>,
     agent: Vec<Process>,
 }
@@ -111,13 +121,14 @@ impl System {
         workshop: &Workshop,
         arm: &Scenario,
         program: &Program,
+        seat: usize,
         slot: &'s mut Option<System>,
     ) -> Result<&'s mut System, TrialError> {
         let port = arm
             .target
             .port
-            .or(workshop.port)
-            .expect("preflight chose a port");
+            .or(workshop.ports.get(seat).copied())
+            .expect("preflight chose the ports");
         // Asked here, because a target's own words about it may be anything.
         TcpListener::bind(("127.0.0.1", port)).map_err(|_| TrialError::PortTaken { port })?;
         let url = format!("http://127.0.0.1:{port}");
@@ -127,6 +138,7 @@ impl System {
             groups: Vec::new(),
             observers: Vec::new(),
             program: program.name.clone(),
+            seat,
             target: None,
             agent: Vec::new(),
             url,
@@ -135,7 +147,7 @@ impl System {
         let limit = Duration::from_secs_f64(arm.target.startup_timeout_seconds);
         system.wait_healthy(limit).await?;
         if let Some(agent) = &arm.agent {
-            let group = workshop.group(Subject::Agent, &mut system.groups)?;
+            let group = workshop.group(Subject::Agent, seat, &mut system.groups)?;
             for process in &agent.processes {
                 system.start_agent(workshop, process, group.as_ref())?;
             }
@@ -154,7 +166,7 @@ impl System {
         port: u16,
     ) -> Result<(), TrialError> {
         let copy = own_copy(workshop, arm, program)?;
-        let group = workshop.group(Subject::Target, &mut self.groups)?;
+        let group = workshop.group(Subject::Target, self.seat, &mut self.groups)?;
         let mut args = vec![
             "--listen".to_owned(),
             format!("127.0.0.1:{port}"),
@@ -165,6 +177,14 @@ impl System {
             "--seed".to_owned(),
             arm.target.seed.to_string(),
         ];
+        if let Some(inject) = &arm.target.inject {
+            args.extend([
+                "--burn-nanoseconds".to_owned(),
+                format!("{:.0}", inject.cpu_seconds * 1e9),
+                "--hold-bytes".to_owned(),
+                inject.memory_bytes.to_string(),
+            ]);
+        }
         args.extend(arm.target.args.iter().cloned());
         let target = Process::spawn(Spawn {
             subject: Subject::Target,
@@ -173,7 +193,7 @@ impl System {
             env: arm.target.env.clone().into_iter().collect(),
             cpus: &workshop.cpu_sets[&Subject::Target],
             group: group.as_ref(),
-            log: workshop.log("target"),
+            log: workshop.log("target", self.seat),
             piped: false,
         })?;
         let pids = target.pid().into_iter().collect();
@@ -212,7 +232,10 @@ impl System {
             env: process.env.clone().into_iter().collect(),
             cpus: &workshop.cpu_sets[&Subject::Agent],
             group,
-            log: workshop.log(&format!("agent-{}", self.agent.len() + 1)),
+            log: workshop.log(
+                &format!("agent-process-{}", self.agent.len() + 1),
+                self.seat,
+            ),
             piped: false,
         })?);
         Ok(())

@@ -9,7 +9,7 @@ use crate::backend::TrialError;
 use crate::backend::local::process::Process;
 use crate::clock::{monotonic_ns, unix_seconds};
 use crate::error;
-use crate::load::{LoadResult, LoadSpec, Window};
+use crate::load::{LoadResult, LoadSpec};
 use crate::sample::Phase;
 
 /// How long k6 may take from its start to its first request.
@@ -69,17 +69,14 @@ impl K6 {
     ///
     /// # Errors
     /// When it ends before, or says nothing for half a minute.
-    pub async fn begun(&mut self) -> Result<Window, TrialError> {
+    pub async fn begun(&mut self) -> Result<u64, TrialError> {
         let deadline = monotonic_ns() + BEGIN_LIMIT.as_nanos() as u64;
         loop {
             if let Some(begun) = self.process.output().lines().find_map(Begun::parse) {
                 // From the wall clock, which is k6's, to the one that never jumps.
                 let (now_ns, now_unix) = (monotonic_ns(), unix_seconds());
                 let at = |unix: f64| (now_ns as f64 + (unix - now_unix) * 1e9) as u64;
-                return Ok(Window {
-                    open_ns: at(begun.window.0),
-                    close_ns: at(begun.window.1),
-                });
+                return Ok(at(begun.window.0 - self.spec.warmup_seconds));
             }
             if monotonic_ns() > deadline {
                 return Err(TrialError::Load(format!(

@@ -27,6 +27,7 @@ fn load(url: &str) -> LoadSpec {
         warmup_seconds: 1.0,
         measure_seconds: 4.5,
         timeout_seconds: 30.0,
+        periods: Vec::new(),
     }
 }
 

@@ -1,23 +1,18 @@
-//! Shapes → SVG and PNG, through plotters.
+//! Shapes → PNG, through plotters.
 
 use std::path::{Path, PathBuf};
 
-use plotters::backend::{BitMapBackend, SVGBackend};
+use plotters::backend::BitMapBackend;
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind, IntoDrawingArea};
-use plotters::element::{Circle, PathElement, Polygon, Text};
+use plotters::element::{Circle, PathElement, Polygon};
 use plotters::prelude::DrawingBackend;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{
-    Color as _, FontStyle, IntoFont, RGBAColor, RGBColor, ShapeStyle, TextStyle,
-};
+use plotters::style::{Color as _, RGBAColor, RGBColor, ShapeStyle};
 
 use super::font;
 use super::palette::{Color, PAPER};
 use super::scene::{Point, Scene, Shape};
 
-/// SVG has whole numbers for coordinates, so a pixel is ten of its units.
-const SVG_UNITS: f64 = 10.0;
 /// A PNG has twice the pixels of its SVG, for sharp screens.
 const PNG_SCALE: f64 = 2.0;
 /// Each pixel of a PNG is the mean of so many by so many, which smooths every edge.
@@ -42,34 +37,6 @@ pub enum ChartError {
         /// The library's words.
         reason: String,
     },
-}
-
-/// The drawing as SVG, with a title and a description for those who can't see
-/// it. `id` must differ between the drawings of one page.
-pub fn svg(scene: &Scene, id: &str) -> Result<String, ChartError> {
-    let mut text = String::new();
-    let (width, height) = (scene.width * SVG_UNITS, scene.height * SVG_UNITS);
-    let mut draw = || {
-        let area =
-            SVGBackend::with_string(&mut text, (width as u32, height as u32)).into_drawing_area();
-        shapes(&area, scene, SVG_UNITS, svg_text)?;
-        area.present()
-    };
-    draw().map_err(|error: DrawingAreaErrorKind<_>| ChartError::Draw {
-        name: id.to_owned(),
-        reason: error.to_string(),
-    })?;
-    let body = text
-        .find("<svg")
-        .and_then(|at| text[at..].find('>').map(|end| at + end + 1));
-    let body = &text[body.unwrap_or(0)..];
-    let (title, description) = (escape(&scene.title), escape(&scene.description));
-    Ok(format!(
-        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" \
-         viewBox=\"0 0 {width} {height}\" role=\"img\" aria-labelledby=\"{id}-title {id}-desc\">\n\
-         <title id=\"{id}-title\">{title}</title>\n<desc id=\"{id}-desc\">{description}</desc>{body}",
-        scene.width, scene.height,
-    ))
 }
 
 /// Writes the drawing as PNG. The file's name must end in `.png`.
@@ -201,26 +168,6 @@ fn shapes<DB: DrawingBackend>(
     Ok(())
 }
 
-fn svg_text(area: &Area<SVGBackend>, words: Words) -> Drawn<SVGBackend<'static>> {
-    // The backend divides sizes by 1.24, and sets text that hangs from its top 0.76 em lower.
-    let style = if words.bold {
-        FontStyle::Bold
-    } else {
-        FontStyle::Normal
-    };
-    let font = (font::FAMILY, words.size * 1.24, style).into_font();
-    let color = paint(words.color);
-    let style = TextStyle::from(font)
-        .color(&color)
-        .pos(Pos::new(HPos::Left, VPos::Top));
-    let top = words.at.1 - words.size * 0.76;
-    area.draw(&Text::new(
-        words.text,
-        (words.at.0.round() as i32, top.round() as i32),
-        style,
-    ))
-}
-
 /// The library's own text loses the space before each letter, so letters are set here.
 fn png_text(area: &Area<BitMapBackend>, words: Words) -> Drawn<BitMapBackend<'static>> {
     let (width, height) = area.dim_in_pixel();
@@ -246,18 +193,4 @@ fn png_text(area: &Area<BitMapBackend>, words: Words) -> Drawn<BitMapBackend<'st
 fn paint(color: Color) -> RGBAColor {
     let (r, g, b) = color.rgb;
     RGBColor(r, g, b).mix(color.opacity)
-}
-
-fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '<' => escaped += "&lt;",
-            '>' => escaped += "&gt;",
-            '&' => escaped += "&amp;",
-            c if c.is_control() => escaped.push(' '),
-            c => escaped.push(c),
-        }
-    }
-    escaped
 }

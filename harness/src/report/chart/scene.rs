@@ -2,7 +2,7 @@
 //! then be tested without looking at pixels.
 
 use super::font;
-use super::palette::{Color, INK, MUTED};
+use super::palette::{Color, INK, MUTED, PAPER};
 
 /// A drawing.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,8 +85,33 @@ pub enum Mark {
     Square,
     /// A triangle that stands on its base.
     Triangle,
+    /// A triangle that stands on its tip.
+    Down,
     /// A square on its corner.
     Diamond,
+    /// An upright cross; a slanting one is what does not count.
+    Plus,
+    /// A flat bar.
+    Dash,
+}
+
+/// What fills an area, for those who see no colours and for grey printers.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Pattern {
+    /// Colour alone.
+    Solid,
+    /// Lines that rise to the right.
+    Rising,
+    /// Lines that fall to the right.
+    Falling,
+    /// Both.
+    Crossed,
+    /// Upright lines.
+    Upright,
+    /// Flat lines.
+    Flat,
+    /// Dots.
+    Dotted,
 }
 
 /// Size of text in a chart.
@@ -109,12 +134,16 @@ impl Scene {
         };
         let room = width - 2.0 * MARGIN;
         let mut y = MARGIN;
+        let subtitle = subtitle.trim();
         for line in font::wrap(title, TITLE, true, room) {
             y += TITLE * 1.25;
             scene.text((MARGIN, y), Anchor::Start, &line, TITLE, true, INK);
         }
         y += 3.0;
         for line in font::wrap(subtitle, TEXT, false, room) {
+            if line.is_empty() {
+                break;
+            }
             y += TEXT * 1.4;
             scene.text((MARGIN, y), Anchor::Start, &line, TEXT, false, MUTED);
         }
@@ -178,9 +207,97 @@ impl Scene {
             }
             Mark::Square => at(&[(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)]),
             Mark::Triangle => at(&[(0.0, -1.2), (1.1, 0.85), (-1.1, 0.85)]),
+            Mark::Down => at(&[(0.0, 1.2), (1.1, -0.85), (-1.1, -0.85)]),
+            Mark::Plus => at(&[
+                (-0.35, -1.2),
+                (0.35, -1.2),
+                (0.35, -0.35),
+                (1.2, -0.35),
+                (1.2, 0.35),
+                (0.35, 0.35),
+                (0.35, 1.2),
+                (-0.35, 1.2),
+                (-0.35, 0.35),
+                (-1.2, 0.35),
+                (-1.2, -0.35),
+                (-0.35, -0.35),
+            ]),
+            Mark::Dash => at(&[(-1.3, -0.4), (1.3, -0.4), (1.3, 0.4), (-1.3, 0.4)]),
             Mark::Diamond => at(&[(0.0, -1.3), (1.3, 0.0), (0.0, 1.3), (-1.3, 0.0)]),
         };
         self.shapes.push(Shape::Area { points, color });
+    }
+
+    /// Adds a mark of which only the outline is drawn.
+    pub fn hollow_mark(&mut self, mark: Mark, center: Point, radius: f64, color: Color) {
+        self.mark(mark, center, radius, color);
+        self.mark(mark, center, radius * 0.55, PAPER);
+    }
+
+    /// Adds a line of equal dashes, each as long as the gap after it.
+    pub fn dashed(&mut self, from: Point, to: Point, width: f64, color: Color) {
+        const DASH: f64 = 3.5;
+        let length = (to.0 - from.0).hypot(to.1 - from.1);
+        let at = |along: f64| {
+            let share = (along / length).min(1.0);
+            (
+                from.0 + (to.0 - from.0) * share,
+                from.1 + (to.1 - from.1) * share,
+            )
+        };
+        for n in 0..(length / DASH / 2.0).ceil() as u32 {
+            let along = f64::from(n) * DASH * 2.0;
+            self.line(vec![at(along), at(along + DASH)], width, color);
+        }
+    }
+
+    /// Adds the lines or dots of a pattern within a rectangle.
+    pub fn hatch(&mut self, (x0, y0): Point, (x1, y1): Point, pattern: Pattern, color: Color) {
+        const STEP: f64 = 6.0;
+        const STROKE: f64 = 1.3;
+        // From the first multiple of the step, so that neighbours' lines meet.
+        let steps = |from: f64, to: f64| {
+            let first = (from / STEP).ceil() as i64;
+            let last = (to / STEP).floor() as i64;
+            (first..=last).map(|n| n as f64 * STEP)
+        };
+        match pattern {
+            Pattern::Solid => {}
+            Pattern::Rising => {
+                for sum in steps(x0 + y0, x1 + y1) {
+                    let (start, end) = ((sum - y1).max(x0), (sum - y0).min(x1));
+                    self.line(vec![(start, sum - start), (end, sum - end)], STROKE, color);
+                }
+            }
+            Pattern::Falling => {
+                for sum in steps(x0 - y1, x1 - y0) {
+                    let (start, end) = ((sum + y0).max(x0), (sum + y1).min(x1));
+                    self.line(vec![(start, start - sum), (end, end - sum)], STROKE, color);
+                }
+            }
+            Pattern::Crossed => {
+                self.hatch((x0, y0), (x1, y1), Pattern::Rising, color);
+                self.hatch((x0, y0), (x1, y1), Pattern::Falling, color);
+            }
+            Pattern::Upright => {
+                for x in steps(x0, x1) {
+                    self.line(vec![(x, y0), (x, y1)], STROKE, color);
+                }
+            }
+            Pattern::Flat => {
+                for y in steps(y0, y1) {
+                    self.line(vec![(x0, y), (x1, y)], STROKE, color);
+                }
+            }
+            Pattern::Dotted => {
+                for (n, y) in steps(y0 + 1.5, y1 - 1.5).enumerate() {
+                    let shift = if n % 2 == 0 { 0.0 } else { STEP / 2.0 };
+                    for x in steps(x0 + 1.5 - shift, x1 - 1.5 - shift) {
+                        self.mark(Mark::Disc, (x + shift, y), 1.2, color);
+                    }
+                }
+            }
+        }
     }
 
     /// Adds a line of text; `at` is on its base line.

@@ -110,6 +110,80 @@ fn pieces(samples: &[Sample], subject: Subject, reading: Reading) -> Pieces {
     pieces
 }
 
+/// How curves of trials that live at the same time become one.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Join {
+    /// Each is a part of the whole.
+    Sum,
+    /// Each is the whole, read once more.
+    Mean,
+}
+
+/// Curves of trials that live at the same time as one curve, a point every
+/// `step` seconds; where nothing lives, the curve is parted.
+pub fn together(pieces: &Pieces, join: Join, step: f64) -> Pieces {
+    if step <= 0.0 || !step.is_finite() {
+        return Vec::new();
+    }
+    let span = |piece: &Vec<(f64, f64)>| Some((piece.first()?.0, piece.last()?.0));
+    let mut living: Vec<((f64, f64), &Vec<(f64, f64)>)> = pieces
+        .iter()
+        .filter_map(|piece| Some((span(piece)?, piece)))
+        .collect();
+    living.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
+    let mut groups: Vec<((f64, f64), Pieces)> = Vec::new();
+    for ((start, end), piece) in living {
+        match groups.last_mut() {
+            Some((span, group)) if start < span.1 => {
+                span.1 = span.1.max(end);
+                group.push(piece.clone());
+            }
+            _ => groups.push(((start, end), vec![piece.clone()])),
+        }
+    }
+    let join_group = |((start, end), group): ((f64, f64), Pieces)| {
+        // A run of years at this step would still be a page of points.
+        let cells = ((end - start) / step).ceil().clamp(1.0, 1e5) as u32;
+        let cell = (end - start) / f64::from(cells);
+        let mut curve = Vec::with_capacity(cells as usize * 2);
+        for n in 0..cells {
+            let from = start + f64::from(n) * cell;
+            let means = group
+                .iter()
+                .filter_map(|piece| mean(piece, from, from + cell));
+            let (sum, count) =
+                means.fold((0.0, 0.0), |(sum, count), mean| (sum + mean, count + 1.0));
+            if count > 0.0 {
+                let value = if join == Join::Sum { sum } else { sum / count };
+                curve.extend([(from, value), (from + cell, value)]);
+            }
+        }
+        curve
+    };
+    let curves = groups.into_iter().map(join_group);
+    curves.filter(|curve| !curve.is_empty()).collect()
+}
+
+/// Mean of a curve between two times, as far as it reaches there; none where it doesn't.
+fn mean(piece: &[(f64, f64)], from: f64, to: f64) -> Option<f64> {
+    let (mut area, mut covered) = (0.0, 0.0);
+    // The first point that is not before `from` ends the first segment of concern.
+    let first = piece.partition_point(|point| point.0 <= from);
+    for pair in piece[first.saturating_sub(1)..].windows(2) {
+        let ((start, low), (end, high)) = (pair[0], pair[1]);
+        if start >= to {
+            break;
+        }
+        let (left, right) = (start.max(from), end.min(to));
+        if right > left {
+            let at = |time: f64| low + (high - low) * (time - start) / (end - start);
+            area += (at(left) + at(right)) / 2.0 * (right - left);
+            covered += right - left;
+        }
+    }
+    (covered > 0.0 && area.is_finite()).then(|| area / covered)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -166,6 +240,25 @@ mod tests {
             cores(&samples, Subject::Node, 0.5),
             [[(1.0, 0.5), (3.0, 0.5)]]
         );
+    }
+
+    #[test]
+    fn what_lives_at_the_same_time_is_added_up() {
+        let pieces = vec![
+            vec![(0.0, 1.0), (4.0, 1.0)],
+            vec![(2.0, 2.0), (6.0, 2.0)],
+            vec![(8.0, 0.5), (10.0, 0.5)],
+        ];
+        let steps = |curve: &[(f64, f64)]| curve.iter().step_by(2).map(|p| p.1).collect::<Vec<_>>();
+        let sum = together(&pieces, Join::Sum, 2.0);
+        assert_eq!(sum.len(), 2);
+        assert_eq!(steps(&sum[0]), [1.0, 3.0, 2.0]);
+        assert_eq!(steps(&sum[1]), [0.5]);
+        assert_eq!(
+            steps(&together(&pieces, Join::Mean, 2.0)[0]),
+            [1.0, 1.5, 2.0]
+        );
+        assert_eq!(together(&Vec::new(), Join::Sum, 1.0), Pieces::new());
     }
 
     #[test]

@@ -4,7 +4,7 @@ use super::axis::Axis;
 use super::font;
 use super::palette::{AXIS, GRID, INK, INVALID, MUTED, WINDOW, look};
 use super::scene::{Anchor, MARGIN, Point, Scene, TEXT};
-use super::series::{self, Pieces};
+use super::series::{self, Join, Pieces};
 use super::stroke::stroke;
 use crate::metric::Unit;
 use crate::report::{Report, format, words};
@@ -27,7 +27,14 @@ const LANE: f64 = 14.0;
 
 /// Draws the chart.
 pub fn draw(report: &Report, samples: &[Sample], width: f64) -> Scene {
-    let subtitle = "CPU of each role and memory of the target; shaded: the measured windows";
+    // Trials that live side by side have one machine: what they use adds up.
+    let side_by_side = report.slices > 1;
+    let subtitle = if side_by_side {
+        "CPU of each role and memory, all arms of a block together, for they live side by side; \
+         shaded: the measured windows, in which they take turns"
+    } else {
+        "CPU of each role and memory of the target; shaded: the measured windows"
+    };
     let (mut scene, y) = Scene::new(width, "Timeline of the run", subtitle);
     let end = end(report, samples);
     if end <= 0.0 {
@@ -45,14 +52,30 @@ pub fn draw(report: &Report, samples: &[Sample], width: f64) -> Scene {
     let time = Time { end, pixels };
     // Two readings in one pixel can't be told apart.
     let step = (end / (pixels.1 - pixels.0)).max(0.5);
+    let joined = |pieces: Pieces, join| {
+        if side_by_side {
+            // Turns are shorter than a second; a mean over some of them shows the level.
+            series::together(&pieces, join, step.max(1.0))
+        } else {
+            pieces
+        }
+    };
     let cpu: Vec<(Subject, Pieces)> = SUBJECTS
         .iter()
         .map(|subject| (*subject, series::cores(samples, *subject, step)))
+        .map(|(subject, pieces)| {
+            let join = match subject {
+                Subject::Node | Subject::Harness | Subject::VictoriaMetrics => Join::Mean,
+                _ => Join::Sum,
+            };
+            (subject, joined(pieces, join))
+        })
         .filter(|(_, pieces)| !pieces.is_empty())
         .collect();
     let memory: Vec<(Subject, Pieces)> = [Subject::Agent, Subject::Target]
         .iter()
         .map(|subject| (*subject, series::working_set(samples, *subject, step)))
+        .map(|(subject, pieces)| (subject, joined(pieces, Join::Sum)))
         .filter(|(_, pieces)| !pieces.is_empty())
         .collect();
 

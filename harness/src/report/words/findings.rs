@@ -1,35 +1,68 @@
-//! What a run found, in sentences: the finding and its interval first, then what to bear in mind.
+//! What a run found, in sentences: the verdicts and their intervals first, then what to bear in mind.
 
-use super::{confidence, estimate, metric, statistic, subject};
+use super::{claim, confidence, estimate, statistic};
 use crate::metric::Metric;
+use crate::report::claims::{self, Claim};
 use crate::report::{
-    Comparison, NoiseFloor, Report, ScenarioReport, ScenarioStatus, Verdict, format,
+    Comparison, DriftReport, NoiseFloor, Report, ScenarioReport, ScenarioStatus, Verdict, format,
 };
 use crate::sample::Subject;
+use crate::scenario::TWIN;
 
-/// What the run found, most important first: a sentence each.
-pub fn headlines(report: &Report) -> Vec<String> {
-    let usable = || {
-        let ok = |s: &&ScenarioReport| s.status == ScenarioStatus::Ok;
-        report.scenarios.iter().filter(ok)
+/// A drift that chance alone explains less often than this is told.
+const DRIFT_P_MAX: f64 = 0.05;
+
+/// What the run found of one arm.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Finding {
+    /// The sentence that says most.
+    pub main: String,
+    /// Further sentences about the same arm.
+    pub further: Vec<String>,
+}
+
+/// What the run found, most important first: an arm's verdicts, then arms without figures, then the
+/// baseline's own cost.
+pub fn findings(report: &Report) -> Vec<Finding> {
+    let alone = |main: String| Finding {
+        main,
+        further: Vec::new(),
     };
-    let costs = usable()
-        .filter(|s| main_comparison(report, &s.name).is_none())
-        .filter_map(|s| cost(report, s));
-    let changes = usable()
-        .filter_map(|s| main_comparison(report, &s.name))
-        .map(|comparison| overhead(report, comparison));
+    let usable = |s: &&ScenarioReport| s.status == ScenarioStatus::Ok;
+    let compared = |s: &ScenarioReport| !claims::of_scenario(report, s).is_empty();
+    let verdicts = report.scenarios.iter().filter(usable).filter_map(|s| {
+        let mut sentences = claims::of_scenario(report, s)
+            .into_iter()
+            .map(|comparison| verdict(report, comparison));
+        Some(Finding {
+            main: sentences.next()?,
+            further: sentences.collect(),
+        })
+    });
     let unusable = report
         .scenarios
         .iter()
         .filter(|s| s.status != ScenarioStatus::Ok)
-        .map(|s| format!("{}: {}", s.name, no_figures(s)));
-    let found: Vec<String> = costs.chain(changes).chain(unusable).collect();
+        .map(|s| alone(format!("{}: {}", s.name, no_figures(s))));
+    let costs = report
+        .scenarios
+        .iter()
+        .filter(usable)
+        .filter(|s| s.name != TWIN && !compared(s))
+        .filter_map(|s| cost(report, s))
+        .map(alone);
+    let found: Vec<Finding> = verdicts.chain(unusable).chain(costs).collect();
     if found.is_empty() {
-        vec!["This run has no figures.".to_owned()]
+        vec![alone("This run has no figures.".to_owned())]
     } else {
         found
     }
+}
+
+/// The same, every sentence in a row.
+pub fn headlines(report: &Report) -> Vec<String> {
+    let flat = |finding: Finding| std::iter::once(finding.main).chain(finding.further);
+    findings(report).into_iter().flat_map(flat).collect()
 }
 
 /// Why a scenario has no figures that can be used.
@@ -86,65 +119,66 @@ fn cost(report: &Report, scenario: &ScenarioReport) -> Option<String> {
     ))
 }
 
-/// The comparison that says what a scenario costs: target and agent together, or the target alone.
-fn main_comparison<'a>(report: &'a Report, scenario: &str) -> Option<&'a Comparison> {
-    let of = |subject| {
-        report.comparisons.iter().find(move |c| {
-            c.scenario == scenario
-                && c.metric == Metric::CpuSecondsPerRequest
-                && c.subject == subject
-        })
+/// The verdict on one arm and one figure, with everything that it rests on.
+fn verdict(report: &Report, comparison: &Comparison) -> String {
+    let Comparison {
+        scenario, metric, ..
+    } = comparison;
+    let what = claim(Claim::of(comparison));
+    let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
+    let size = comparison.overhead.abs();
+    let ends = |low: Option<f64>, high: Option<f64>| match comparison.overhead < 0.0 {
+        true => (high.map(|v| -v), low.map(|v| -v)),
+        false => (low, high),
     };
-    of(Subject::Total).or_else(|| of(Subject::Target))
+    let (low, high) = ends(comparison.overhead_low, comparison.overhead_high);
+    let amount = unsigned(&format::difference(metric.unit(), size, low, high).point);
+    let basis = format!(
+        "{}, {}",
+        change.point,
+        over_blocks(report, change.interval, comparison.blocks)
+    );
+    let mut seen = comparison.detectable_ratio.map_or(String::new(), |ratio| {
+        format!("; this run could have seen {}", small(ratio))
+    });
+    if let Some(injected) = comparison.injected {
+        let injected = format::difference(metric.unit(), injected, None, None).point;
+        seen += &format!("; {} were injected", unsigned(&injected));
+    }
+    match comparison.verdict {
+        Verdict::Higher => format!("{scenario} adds {amount} ({basis}) of {what}: higher{seen}"),
+        Verdict::Lower => format!("{scenario} saves {amount} ({basis}) of {what}: lower{seen}"),
+        Verdict::NoDifference => format!(
+            "{scenario}: no difference beyond ±{} in {what} ({basis}){seen}",
+            small(comparison.margin_ratio)
+        ),
+        Verdict::Inconclusive => {
+            let reason = comparison.reason.as_deref().unwrap_or("too noisy to tell");
+            format!("{scenario}: inconclusive in {what} ({basis}): {reason}{seen}")
+        }
+    }
 }
 
-fn overhead(report: &Report, comparison: &Comparison) -> String {
-    let Comparison {
-        scenario,
-        baseline,
-        metric,
-        subject,
-        ..
-    } = comparison;
-    let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
-    let point = |name: &str| {
-        let of = |subject| {
-            let scenario = report.scenarios.iter().find(|s| s.name == name)?;
-            Some(statistic(scenario, *metric, subject)?.estimate)
-        };
-        // Without an agent, the target is all there is.
-        of(*subject).or_else(|| of(Subject::Target))
+/// An interval with its level and the number of blocks behind it.
+fn over_blocks(report: &Report, interval: Option<String>, blocks: u32) -> String {
+    let counted = if blocks == 1 {
+        "1 block".to_owned()
+    } else {
+        format!("{blocks} blocks")
     };
-    let trials = report
-        .scenarios
-        .iter()
-        .find(|s| s.name == *scenario)
-        .map_or(0, |s| s.trials);
-    let basis = basis(report, change.interval.clone(), trials);
-    let added = point(scenario)
-        .zip(point(baseline))
-        .map(|(with, without)| with - without);
-    let amount = added.map_or(change.point.clone(), |added| {
-        format!("{}, {}", format::value(*metric, added.abs()), change.point)
-    });
-    match comparison.verdict {
-        Verdict::Higher => {
-            format!("{scenario} costs more CPU per request than {baseline}: {amount} ({basis})")
-        }
-        Verdict::Lower => {
-            format!("{scenario} costs less CPU per request than {baseline}: {amount} ({basis})")
-        }
-        Verdict::NoDifference => {
-            format!(
-                "{scenario} costs as much CPU per request as {baseline}: {} ({basis})",
-                change.point
-            )
-        }
-        Verdict::Inconclusive => format!(
-            "{scenario} against {baseline}: too noisy to tell, CPU per request {} ({basis})",
-            change.point
-        ),
+    match interval {
+        Some(interval) => format!("{}, {}, {counted}", unsigned(&interval), confidence(report)),
+        None => format!("{counted}, so no interval"),
     }
+}
+
+/// A ratio without its sign, as a change is printed.
+fn small(ratio: f64) -> String {
+    unsigned(&format::change(ratio, None, None).point)
+}
+
+fn unsigned(text: &str) -> String {
+    text.replace('+', "")
 }
 
 /// What a reader must bear in mind before quoting a figure.
@@ -171,34 +205,76 @@ pub fn caution(report: &Report) -> String {
     text
 }
 
-/// What the noise floor says, a sentence per entry.
+/// What the noise floor says of the figures that matter most, a sentence per entry.
 pub fn noise_floor(report: &Report) -> Vec<String> {
     let sentence = |floor: &NoiseFloor| {
         let change = format::change(floor.overhead_ratio, floor.low, floor.high);
-        let interval = change.interval.map_or(String::new(), |i| format!(" ({i})"));
         let detectable = floor.detectable_ratio.map_or(String::new(), |ratio| {
-            format!(
-                "; this run can't see changes below {}",
-                format::change(ratio, None, None)
-                    .point
-                    .trim_start_matches('+')
-            )
+            format!("; a change of {} could have been seen", small(ratio))
         });
         format!(
-            "Two identical baselines differ by {}{interval} in {} of the {}{detectable}",
-            change.point.trim_start_matches('+'),
-            lower_first(&metric(floor.metric, None)),
-            subject(floor.subject)
+            "Two identical baselines differ by {} ({}) in {}{detectable}",
+            unsigned(&change.point),
+            over_blocks(report, change.interval, floor.blocks),
+            claim(Claim::of_noise(floor))
         )
     };
-    report.noise_floor.iter().map(sentence).collect()
+    main_floors(report).into_iter().map(sentence).collect()
 }
 
-fn lower_first(text: &str) -> String {
-    // Abbreviations such as CPU stay as they are.
-    if text.starts_with("CPU") {
-        text.to_owned()
-    } else {
-        text.to_lowercase()
-    }
+/// Where two identical baselines are further apart than chance puts them, a sentence each.
+pub fn noise_warnings(report: &Report) -> Vec<String> {
+    let differs = |floor: &&NoiseFloor| {
+        let ends = floor.low.zip(floor.high);
+        ends.is_some_and(|(low, high)| low > 0.0 || high < 0.0)
+    };
+    let sentence = |floor: &NoiseFloor| {
+        let change = format::change(floor.overhead_ratio, floor.low, floor.high);
+        let interval = change.interval.unwrap_or_default();
+        format!(
+            "Two identical baselines differ themselves in {}: {} ({}). Overheads of this size may \
+             be noise, whatever their intervals say.",
+            claim(Claim::of_noise(floor)),
+            change.point,
+            unsigned(&interval),
+        )
+    };
+    let floors = main_floors(report).into_iter().filter(differs);
+    floors.map(sentence).collect()
+}
+
+/// The entries for metrics whose changes are claims fixed in advance.
+fn main_floors(report: &Report) -> Vec<&NoiseFloor> {
+    let main = |claim: &Claim| {
+        let claimed = claims::claims(report, true);
+        claimed.contains(claim) || (claimed.is_empty() && claim.metric.is_headline())
+    };
+    let claims = claims::noise_claims(report);
+    let main = claims.into_iter().filter(main);
+    main.filter_map(|claim| claims::noise(report, claim))
+        .collect()
+}
+
+/// Costs that moved while the run went on, a sentence each.
+pub fn drifts(report: &Report) -> Vec<String> {
+    let told = |drift: &&DriftReport| drift.p_value < DRIFT_P_MAX;
+    let sentence = |drift: &DriftReport| {
+        let what = claim(Claim {
+            metric: drift.metric,
+            subject: drift.subject,
+            quantile: None,
+        });
+        let went = if drift.per_hour_ratio < 0.0 {
+            "fell"
+        } else {
+            "rose"
+        };
+        format!(
+            "While the run went on, {what} {went} in all arms by {} per hour (p {}). Arms are \
+             compared within blocks, which takes it out of the comparisons.",
+            small(drift.per_hour_ratio.abs()),
+            format::p_value(drift.p_value)
+        )
+    };
+    report.drifts.iter().filter(told).map(sentence).collect()
 }

@@ -28,6 +28,7 @@ struct EffectCase {
     deviation: f64,
     exact: bool,
     p: f64,
+    t_test_p: f64,
 }
 
 #[derive(Deserialize)]
@@ -102,6 +103,7 @@ fn effects() {
         assert_close(low, case.interval.0, &case.name);
         assert_close(high, case.interval.1, &case.name);
         assert_close(effect.deviation.unwrap(), case.deviation, &case.name);
+        assert_close(effect.p_value.unwrap(), case.t_test_p, &case.name);
         assert_eq!(effect.blocks as usize, case.pairs.len());
     }
 }

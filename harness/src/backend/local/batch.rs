@@ -1,0 +1,538 @@
+//! The phases of trials that are carried out together: set up, warm up, measure, cool down, take down.
+//!
+//! A batch is one trial that has its window to itself, or a block whose arms
+//! are alive at the same time and take turns under load. What fails takes its
+//! own trial down and leaves the others alone.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::LocalBackend;
+use super::monitor::Monitor;
+use super::sampler::{RoleObserver, Sampler};
+use super::system::System;
+use crate::backend::{Observed, Sink, TrialError};
+use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
+use crate::load::driver::{GRACE, Loop};
+use crate::load::{Driver, LEAD_NS, LoadResult, LoadSpec, Period};
+use crate::observer::node::NodeObserver;
+use crate::observer::target::TargetMetrics;
+use crate::plan::{LoadDriver, Plan, TrialPlan, Turn};
+use crate::sample::{Edge, Phase, Reading, Sample, Subject};
+use crate::scenario::Scenario;
+use crate::trial::PhaseSpan;
+
+/// Time between two readings of the series beside the edges, in nanoseconds.
+const SERIES_NS: u64 = 1_000_000_000;
+/// How long the load driver may take to end after its grace period.
+const RESULT_LIMIT: Duration = Duration::from_secs(30);
+/// Part of the pause after a turn that answers have to come in, before the counters are read.
+const SETTLE: f64 = 0.6;
+
+/// What must be taken down of one trial.
+#[derive(Default)]
+struct Stage {
+    system: Option<System>,
+    driver: Option<Driver>,
+}
+
+impl Stage {
+    async fn down(&mut self) {
+        if let Some(driver) = self.driver.take() {
+            driver.stop().await;
+        }
+        if let Some(system) = self.system.take() {
+            system.teardown().await;
+        }
+    }
+
+    /// Waits until something ends that should not.
+    async fn ended(&mut self, phase: Phase) -> TrialError {
+        let Stage { system, driver } = self;
+        match (system, driver) {
+            (Some(system), Some(driver)) => tokio::select! {
+                error = system.ended(phase) => error,
+                error = driver.ended(phase) => error,
+            },
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+/// One trial of a batch: what it is read by, and what becomes of it.
+struct Seat<'p> {
+    trial: &'p TrialPlan,
+    arm: &'p Scenario,
+    readers: Option<Readers>,
+    observed: Observed,
+    failed: Option<TrialError>,
+    /// When its current phase began.
+    phase_start: f64,
+}
+
+/// What reads one trial's counters.
+struct Readers {
+    roles: Vec<RoleObserver>,
+    node: NodeObserver,
+    metrics: TargetMetrics,
+}
+
+impl Seat<'_> {
+    fn end_phase(&mut self, phase: Phase, at: f64) {
+        self.observed.phases.push(PhaseSpan {
+            phase,
+            start: self.phase_start,
+            end: at,
+        });
+        self.phase_start = at;
+    }
+
+    fn is_live(&self) -> bool {
+        self.failed.is_none()
+    }
+}
+
+/// Where readings go: into the records, and before whoever scrapes.
+struct Watch<'a> {
+    backend: &'a LocalBackend,
+    sink: &'a mut dyn Sink,
+    /// Kept for a server that gets them pushed after the trial, not during it.
+    taken: Vec<Sample>,
+}
+
+impl LocalBackend {
+    /// Carries out trials together; whatever happens, nothing of them is left.
+    pub(super) async fn run_batch(
+        &mut self,
+        plan: &Plan,
+        trials: &[TrialPlan],
+        sink: &mut dyn Sink,
+    ) -> Vec<Result<Observed, TrialError>> {
+        let mut stages: Vec<Stage> = trials.iter().map(|_| Stage::default()).collect();
+        let mut seats: Vec<Seat<'_>> = trials
+            .iter()
+            .map(|trial| Seat {
+                trial,
+                arm: plan
+                    .arm(&trial.arm)
+                    .expect("a plan's trials name its own arms"),
+                readers: None,
+                observed: Observed::default(),
+                failed: None,
+                phase_start: self.clock.now(),
+            })
+            .collect();
+        let mut watch = Watch {
+            backend: self,
+            sink,
+            taken: Vec::new(),
+        };
+        let mut cancel = self.cancel.clone();
+        let ended = tokio::select! {
+            outcome = self.phases(plan, trials, &mut seats, &mut stages, &mut watch) => outcome.err(),
+            _ = cancel.wait_for(|cancelled| *cancelled) => Some(TrialError::Interrupted),
+        };
+        let teardown = self.clock.now();
+        sink.phase(Phase::Teardown, None);
+        for stage in &mut stages {
+            stage.down().await;
+        }
+        let mut fatal = ended;
+        seats
+            .into_iter()
+            .map(|mut seat| match (seat.failed.take(), fatal.take()) {
+                (Some(own), error) => {
+                    fatal = error;
+                    Err(own)
+                }
+                (None, Some(error)) => {
+                    // The first is told the reason; for the others the run was interrupted.
+                    fatal = Some(TrialError::Interrupted);
+                    Err(error)
+                }
+                (None, None) => {
+                    seat.phase_start = teardown;
+                    seat.end_phase(Phase::Teardown, self.clock.now());
+                    Ok(seat.observed)
+                }
+            })
+            .collect()
+    }
+
+    /// Fails only when readings can't be kept; what befalls a trial stands in its seat.
+    async fn phases(
+        &self,
+        plan: &Plan,
+        trials: &[TrialPlan],
+        seats: &mut [Seat<'_>],
+        stages: &mut [Stage],
+        watch: &mut Watch<'_>,
+    ) -> Result<(), TrialError> {
+        // Setup: fresh targets that answer, agents beside them, drivers that are connected.
+        watch.sink.phase(Phase::Setup, None);
+        for (n, (seat, stage)) in seats.iter_mut().zip(stages.iter_mut()).enumerate() {
+            match self.set_up(plan, trials, n, seat, stage).await {
+                Ok(samples) => watch.keep(samples)?,
+                Err(error) => seat.failed = Some(error),
+            }
+        }
+        let mut start_ns = monotonic_ns() + LEAD_NS;
+        for (seat, stage) in seats.iter_mut().zip(stages.iter_mut()) {
+            if let Some(driver) = &mut stage.driver {
+                match driver.begin(start_ns).await {
+                    Ok(begun) => start_ns = begun,
+                    Err(error) => seat.failed = Some(error),
+                }
+            }
+        }
+        for (seat, stage) in seats.iter_mut().zip(stages.iter_mut()) {
+            seat.end_phase(Phase::Setup, self.clock.now());
+            if !seat.is_live() {
+                stage.down().await;
+            }
+        }
+
+        // Warm-up: the measured load, nothing counts.
+        let at = |seconds: f64| start_ns + (seconds * 1e9) as u64;
+        let turns = plan.turns(trials);
+        let (Some(first), Some(last)) = (turns.first(), turns.last()) else {
+            return Ok(());
+        };
+        let opens = at(first.start_seconds);
+        watch.sink.phase(Phase::Warmup, Some(first.start_seconds));
+        // Before the first request of the first turn, as before those of the others.
+        let early = opens - ((1.0 - SETTLE) * first.pause_seconds * 1e9) as u64;
+        wait(seats, stages, watch, Phase::Warmup, None, early).await?;
+        for seat in seats.iter_mut() {
+            seat.end_phase(Phase::Warmup, self.clock.at(opens));
+        }
+
+        // Measure: counters at both edges of each turn, a reading a second between them.
+        let closes = last.start_seconds + last.seconds;
+        watch
+            .sink
+            .phase(Phase::Measure, Some(closes - first.start_seconds));
+        let open_unix = unix_seconds();
+        for turn in &turns {
+            let Turn {
+                seat,
+                start_seconds,
+                seconds,
+                pause_seconds,
+            } = *turn;
+            watch.edge(&mut seats[seat], Edge::Open)?;
+            let close = at(start_seconds + seconds + SETTLE * pause_seconds);
+            wait(seats, stages, watch, Phase::Measure, Some(seat), close).await?;
+            watch.edge(&mut seats[seat], Edge::Close)?;
+        }
+        for seat in seats.iter_mut() {
+            if plan.slices <= 1 {
+                seat.observed.window_unix = Some((open_unix, unix_seconds()));
+            }
+            seat.end_phase(Phase::Measure, self.clock.at(at(closes)));
+        }
+
+        // Cooldown: late answers.
+        watch.sink.phase(Phase::Cooldown, None);
+        for (seat, stage) in seats.iter_mut().zip(stages.iter_mut()) {
+            if let Err(error) = self.cool_down(seat, stage, watch).await {
+                match error {
+                    error @ TrialError::Record(_) => return Err(error),
+                    error => seat.failed = Some(error),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A fresh target that answers, an agent beside it, a driver that is connected.
+    async fn set_up(
+        &self,
+        plan: &Plan,
+        trials: &[TrialPlan],
+        n: usize,
+        seat: &mut Seat<'_>,
+        stage: &mut Stage,
+    ) -> Result<Vec<Sample>, TrialError> {
+        let program = &self.targets[&seat.arm.target.program];
+        let system = System::up(&self.workshop, seat.arm, program, n, &mut stage.system).await?;
+        // Before the driver, which may begin by itself.
+        let before = system.metrics.requests().await?;
+        let spec = LoadSpec {
+            periods: periods(plan, trials, n),
+            ..self.load_spec(
+                seat.arm,
+                system,
+                plan.load.rate,
+                plan.warmup_seconds,
+                plan.measure_seconds,
+            )
+        };
+        let (driver, load) = match plan.load.driver {
+            LoadDriver::Builtin => {
+                Driver::builtin(&self.workshop, spec, Loop::Open, n, &mut system.groups).await?
+            }
+            LoadDriver::K6 => {
+                let k6 = self
+                    .k6
+                    .as_ref()
+                    .and_then(|program| program.command.as_deref());
+                let number = seat.trial.trial.to_string();
+                Driver::k6(
+                    &self.workshop,
+                    Path::new(k6.expect("preflight found k6")),
+                    spec,
+                    self.monitor.as_ref().map(Monitor::server),
+                    &[("trial", &number), ("arm", &seat.trial.arm)],
+                    &mut system.groups,
+                )?
+            }
+        };
+        stage.driver = Some(driver);
+        let node = NodeObserver::open(self.hierarchies.machine_cpu_usage().as_deref()).map_err(
+            |source| TrialError::Observe {
+                what: "/proc/stat".into(),
+                source,
+            },
+        )?;
+        // Taken out so that readers and processes can be used side by side.
+        let mut roles = std::mem::take(&mut system.observers);
+        roles.extend([load, self.harness_observer()?]);
+        let startup = system.startup.as_secs_f64();
+        let readers = seat.readers.insert(Readers {
+            roles,
+            node,
+            metrics: system.metrics.clone(),
+        });
+        let sampler = self.sampler(seat.trial.trial, readers);
+        let one = |reading, value| sampler.one(Phase::Setup, Subject::Target, reading, value);
+        Ok(vec![
+            one(Reading::StartupSeconds, startup),
+            one(Reading::HttpRequestsTotal, before),
+        ])
+    }
+
+    async fn cool_down(
+        &self,
+        seat: &mut Seat<'_>,
+        stage: &mut Stage,
+        watch: &mut Watch<'_>,
+    ) -> Result<(), TrialError> {
+        let (true, Some(readers), Some(system), Some(driver)) = (
+            seat.is_live(),
+            &seat.readers,
+            &mut stage.system,
+            &mut stage.driver,
+        ) else {
+            return Ok(());
+        };
+        let result = tokio::select! {
+            result = tokio::time::timeout(GRACE + RESULT_LIMIT, driver.result()) => {
+                result.map_err(|_| TrialError::Load("did not end".into()))??
+            }
+            error = system.ended(Phase::Cooldown) => return Err(error),
+        };
+        let after = system.metrics.requests().await?;
+        let sampler = self.sampler(seat.trial.trial, readers);
+        watch.keep(vec![sampler.one(
+            Phase::Cooldown,
+            Subject::Target,
+            Reading::HttpRequestsTotal,
+            after,
+        )])?;
+        watch.keep(load_samples(&sampler, &result))?;
+        if let Some(monitor) = &self.monitor {
+            monitor.push(&watch.taken).await;
+        }
+        seat.observed.failures = result.failures;
+        seat.end_phase(Phase::Cooldown, self.clock.now());
+        Ok(())
+    }
+
+    fn sampler<'a>(&'a self, trial: u32, readers: &'a Readers) -> Sampler<'a> {
+        Sampler {
+            trial,
+            clock: self.clock,
+            roles: readers
+                .roles
+                .iter()
+                .chain(self.monitor.as_ref().and_then(Monitor::observer))
+                .collect(),
+            node: &readers.node,
+        }
+    }
+
+    fn harness_observer(&self) -> Result<RoleObserver, TrialError> {
+        let name = Subject::Harness.as_str();
+        let group = match &self.workshop.tree {
+            Some(tree) => Some(tree.group(name)?),
+            None => None,
+        };
+        RoleObserver::open(Subject::Harness, group.as_ref(), vec![std::process::id()])
+    }
+}
+
+/// When a trial's driver sends, where it has turns; nothing where the window is its own.
+fn periods(plan: &Plan, trials: &[TrialPlan], n: usize) -> Vec<Period> {
+    if plan.slices <= 1 {
+        return Vec::new();
+    }
+    let period = |turn: &Turn, measured| Period {
+        start_seconds: turn.start_seconds,
+        seconds: turn.seconds,
+        pause_seconds: turn.pause_seconds,
+        measured,
+    };
+    let turns = plan.turns(trials);
+    let own = turns.iter().filter(|turn| turn.seat == n);
+    std::iter::once(period(&plan.warmup(n, trials.len()), false))
+        .chain(own.map(|turn| period(turn, true)))
+        .collect()
+}
+
+impl Watch<'_> {
+    fn keep(&mut self, samples: Vec<Sample>) -> Result<(), TrialError> {
+        self.sink.samples(&samples)?;
+        if let Some(monitor) = &self.backend.monitor {
+            monitor.publish(&samples);
+            if monitor.wants_request_counts() {
+                self.taken.extend(samples);
+            }
+        }
+        Ok(())
+    }
+
+    fn edge(&mut self, seat: &mut Seat<'_>, edge: Edge) -> Result<(), TrialError> {
+        self.read(seat, Phase::Measure, Some(edge))
+    }
+
+    fn read(
+        &mut self,
+        seat: &mut Seat<'_>,
+        phase: Phase,
+        edge: Option<Edge>,
+    ) -> Result<(), TrialError> {
+        let (true, Some(readers)) = (seat.is_live(), &seat.readers) else {
+            return Ok(());
+        };
+        match self
+            .backend
+            .sampler(seat.trial.trial, readers)
+            .read(phase, edge)
+        {
+            Ok(samples) => self.keep(samples),
+            Err(error) => {
+                seat.failed = Some(error);
+                Ok(())
+            }
+        }
+    }
+
+    async fn series(&mut self, seat: &mut Seat<'_>, phase: Phase) -> Result<(), TrialError> {
+        self.read(seat, phase, None)?;
+        let wanted = self
+            .backend
+            .monitor
+            .as_ref()
+            .is_some_and(Monitor::wants_request_counts);
+        let (true, true, Some(readers)) = (wanted, seat.is_live(), &seat.readers) else {
+            return Ok(());
+        };
+        match readers.metrics.requests().await {
+            Ok(counted) => {
+                let sampler = self.backend.sampler(seat.trial.trial, readers);
+                let reading = Reading::HttpRequestsTotal;
+                self.keep(vec![sampler.one(phase, Subject::Target, reading, counted)])
+            }
+            Err(error) => {
+                seat.failed = Some(error.into());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Waits for a moment, reading the series of one trial, or of all, meanwhile.
+/// What ends that should not takes its own trial down.
+async fn wait(
+    seats: &mut [Seat<'_>],
+    stages: &mut [Stage],
+    watch: &mut Watch<'_>,
+    phase: Phase,
+    of: Option<usize>,
+    deadline_ns: u64,
+) -> Result<(), TrialError> {
+    let mut next = monotonic_ns() + SERIES_NS;
+    while seats.iter().any(Seat::is_live) {
+        tokio::select! {
+            () = sleep_until_ns(next.min(deadline_ns)) => {
+                // The reading at the deadline is the caller's.
+                if next >= deadline_ns {
+                    break;
+                }
+                for (n, seat) in seats.iter_mut().enumerate() {
+                    if of.is_none_or(|of| of == n) {
+                        watch.series(seat, phase).await?;
+                    }
+                }
+                next += SERIES_NS;
+            }
+            (n, error) = any_ended(stages, phase) => seats[n].failed = Some(error),
+        }
+        for (seat, stage) in seats.iter().zip(stages.iter_mut()) {
+            if !seat.is_live() {
+                stage.down().await;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Waits until something of any trial ends that should not.
+async fn any_ended(stages: &mut [Stage], phase: Phase) -> (usize, TrialError) {
+    let mut ends: Vec<_> = stages
+        .iter_mut()
+        .map(|stage| Box::pin(stage.ended(phase)))
+        .collect();
+    std::future::poll_fn(|context| {
+        for (n, end) in ends.iter_mut().enumerate() {
+            if let std::task::Poll::Ready(error) = end.as_mut().poll(context) {
+                return std::task::Poll::Ready((n, error));
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
+}
+
+fn load_samples(sampler: &Sampler<'_>, result: &LoadResult) -> Vec<Sample> {
+    let one = |reading, value| sampler.one(Phase::Measure, Subject::Load, reading, value);
+    let mut samples = vec![
+        one(Reading::RequestsOffered, result.offered as f64),
+        one(Reading::RequestsCompleted, result.completed as f64),
+        one(Reading::RequestsAnsweredTotal, result.answered_total as f64),
+        one(Reading::RequestsFailed, result.failed as f64),
+        one(Reading::RequestsDropped, result.dropped as f64),
+        one(Reading::WindowSeconds, result.window_seconds),
+    ];
+    for &(quantile, seconds) in &result.send_lag {
+        samples.push(Sample {
+            quantile: Some(quantile),
+            ..one(Reading::SendLagSeconds, seconds)
+        });
+    }
+    if !result.buckets.is_empty() {
+        let count: u64 = result.buckets.iter().map(|(_, count)| count).sum();
+        samples.push(Sample {
+            buckets: result.buckets.clone(),
+            ..one(Reading::RequestDurationSeconds, count as f64)
+        });
+    }
+    for &(quantile, seconds) in &result.quantiles {
+        samples.push(Sample {
+            quantile: Some(quantile),
+            ..one(Reading::RequestDurationSeconds, seconds)
+        });
+    }
+    samples
+}
