@@ -171,13 +171,7 @@ pub fn difference(unit: Unit, point: f64, low: Option<f64>, high: Option<f64>) -
 }
 
 /// A point with its sign and its interval, with at most `finest` decimals.
-fn signed(
-    scale: Scale,
-    point: f64,
-    low: Option<f64>,
-    high: Option<f64>,
-    finest: i32,
-) -> Estimate {
+fn signed(scale: Scale, point: f64, low: Option<f64>, high: Option<f64>, finest: i32) -> Estimate {
     let scaled = |v: f64| v / scale.divisor;
     let interval = low
         .zip(high)

@@ -133,8 +133,7 @@ pub fn comparisons(report: &Report, headline: bool) -> Option<Table> {
         let noise = noise_interval(report, claim);
         for comparison in claims::of_claim(report, claim) {
             let added = words::added(comparison);
-            let change =
-                format::change(comparison.overhead_ratio, comparison.low, comparison.high);
+            let change = format::change(comparison.overhead_ratio, comparison.low, comparison.high);
             let p = comparison.adjusted_p_value.or(comparison.p_value);
             table.row([
                 words::metric(claim.metric, claim.quantile),
