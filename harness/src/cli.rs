@@ -4,7 +4,8 @@
 //! - [`mod@scenario`] measures
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
-//! - [`mod@report`], [`mod@verify`] work from a run's records alone
+//! - [`mod@resume`] finishes a run that was cut short
+//! - [`mod@report`], [`mod@compare`], [`mod@verify`], [`mod@gate`] work from a run's records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -19,12 +20,15 @@ use self::exit::Failure;
 
 pub mod calibrate;
 pub mod clean;
+pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod gate;
 pub mod list;
 pub mod measure;
 pub mod progress;
 pub mod report;
+pub mod resume;
 pub mod scenario;
 pub mod schema;
 pub mod verify;
@@ -67,7 +71,10 @@ enum Command {
     Doctor(doctor::Arguments),
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
+    Compare(compare::Arguments),
+    Resume(resume::Arguments),
     Verify(verify::Arguments),
+    Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
     /// The built-in load driver, a process of its own.
@@ -95,7 +102,10 @@ pub fn main() -> ExitCode {
         Command::Doctor(arguments) => doctor::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
+        Command::Compare(arguments) => compare::run(arguments),
+        Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
+        Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),

@@ -34,14 +34,20 @@ pub async fn sleep_until_ns(deadline_ns: u64) {
 /// A run's own time: seconds since it began.
 #[derive(Clone, Copy, Debug)]
 pub struct RunClock {
-    start_ns: u64,
+    /// On the monotonic clock; before its zero for a run that began before this machine did.
+    start_ns: i64,
 }
 
 impl RunClock {
     /// A clock that starts now.
     pub fn start() -> Self {
+        Self::resumed(0.0)
+    }
+
+    /// The clock of a run that began so many seconds ago.
+    pub fn resumed(seconds: f64) -> Self {
         RunClock {
-            start_ns: monotonic_ns(),
+            start_ns: monotonic_ns() as i64 - (seconds * 1e9) as i64,
         }
     }
 

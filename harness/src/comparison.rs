@@ -46,9 +46,12 @@ pub fn differences(records: &Records, usable: impl Fn(&str) -> bool) -> Differen
     for headline in [true, false] {
         let mut family: Vec<&mut Claim<'_>> = claims
             .iter_mut()
-            .filter(|claim| claim.key.is_headline() == headline && claim.p_value.is_some())
+            .filter(|claim| claim.key.is_headline() == headline && claim.effect.p_value.is_some())
             .collect();
-        let p_values: Vec<f64> = family.iter().filter_map(|claim| claim.p_value).collect();
+        let p_values: Vec<f64> = family
+            .iter()
+            .filter_map(|claim| claim.effect.p_value)
+            .collect();
         for (claim, adjusted) in family.iter_mut().zip(stats::holm(&p_values)) {
             claim.adjusted = Some(adjusted);
         }
@@ -134,7 +137,7 @@ struct Claim<'a> {
     key: Key,
     pairs: Vec<Pair>,
     effect: Effect,
-    p_value: Option<f64>,
+    permutation_p: Option<f64>,
     adjusted: Option<f64>,
 }
 
@@ -152,7 +155,7 @@ fn claims<'a>(records: &Records, trials: &Trials<'_>, arm: &'a Scenario) -> Vec<
             Some(Claim {
                 arm,
                 key,
-                p_value: stats::permutation_p(&pairs, records.plan.seed),
+                permutation_p: stats::permutation_p(&pairs, records.plan.seed),
                 adjusted: None,
                 pairs,
                 effect,
@@ -201,6 +204,17 @@ impl Claim<'_> {
         )
     }
 
+    /// The smallest chance that the permutation test can give: only the labels
+    /// as they are, and with one reference their mirror image.
+    fn smallest_p(&self) -> f64 {
+        let arrangements: f64 = self
+            .pairs
+            .iter()
+            .map(|pair| pair.reference.len() as f64 + 1.0)
+            .product();
+        2.0 / arrangements
+    }
+
     fn block_ratios(&self) -> Vec<BlockRatio> {
         self.pairs
             .iter()
@@ -221,11 +235,17 @@ impl Claim<'_> {
         (logs.iter().sum::<f64>() / logs.len() as f64).exp()
     }
 
-    /// Which way the difference goes, if it is one: both the interval and the
-    /// test have to say so.
+    /// Which way the difference goes, if it is one: the interval, the t test
+    /// corrected for the number of claims, and the permutation test all have
+    /// to say so. The last asks nothing of the shape of the noise, but with few
+    /// blocks it knows few values; its smallest one is as much as it can say.
     fn direction(&self, confidence: f64) -> Option<Verdict> {
         let (low, high) = self.effect.interval?;
-        if self.adjusted? > 1.0 - confidence {
+        let chance = 1.0 - confidence;
+        if (self.base() * self.effect.ratio).abs() < self.key.metric.resolution() {
+            return None;
+        }
+        if self.adjusted? > chance || self.permutation_p? > chance.max(self.smallest_p()) {
             None
         } else if low > 0.0 {
             Some(Verdict::Higher)
@@ -318,7 +338,8 @@ impl Claim<'_> {
             overhead_low: low.map(|low| base * low),
             overhead_high: high.map(|high| base * high),
             injected: injected(self.arm, self.key),
-            p_value: self.p_value,
+            p_value: self.effect.p_value,
+            permutation_p_value: self.permutation_p,
             adjusted_p_value: self.adjusted,
             detectable_ratio: self.detectable(confidence),
             margin_ratio: metric.margin_ratio(base),
@@ -342,7 +363,8 @@ impl Claim<'_> {
             overhead_ratio: self.effect.ratio,
             low: self.effect.interval.map(|(low, _)| low),
             high: self.effect.interval.map(|(_, high)| high),
-            p_value: self.p_value,
+            p_value: self.effect.p_value,
+            permutation_p_value: self.permutation_p,
             adjusted_p_value: self.adjusted,
             detectable_ratio: self.detectable(confidence),
             verdict: self.verdict(confidence, None).0,

@@ -17,6 +17,8 @@
 //! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
+//! - [`gate`]: budgets and a report → an exit code
+//! - [`compare`]: two runs, or two arms of one → what changed
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -29,10 +31,12 @@ pub mod calibration;
 pub mod clean;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod comparison;
 pub mod error;
 pub mod exporter;
 pub mod fingerprint;
+pub mod gate;
 pub mod load;
 pub mod metric;
 pub mod observer;

@@ -85,19 +85,34 @@ impl Metric {
     /// A change within ± this counts as none, for a figure of this size.
     ///
     /// Tails, peaks and start-up move more from run to run than means do, and
-    /// a smaller change of them is nobody's concern. The kernel charges memory
-    /// to a cgroup in batches of 64 pages a CPU (`MEMCG_CHARGE_BATCH` in
-    /// `mm/memcontrol.c`), so less than one of these is no difference either.
+    /// a smaller change of them is nobody's concern.
     pub fn margin_ratio(self, base: f64) -> f64 {
-        const CHARGE_BATCH_BYTES: f64 = 64.0 * 4096.0;
         let ratio = match self {
             Metric::CpuSecondsPerRequest | Metric::MemoryWorkingSetBytes => 0.02,
             _ => 0.05,
         };
-        match self.unit() {
-            Unit::Bytes if base > 0.0 => f64::max(ratio, CHARGE_BATCH_BYTES / base),
-            _ => ratio,
+        if base > 0.0 {
+            f64::max(ratio, self.resolution() / base)
+        } else {
+            ratio
         }
+    }
+
+    /// The smallest step in which it is known, in its unit.
+    ///
+    /// The kernel charges memory to a cgroup in batches of 64 pages a CPU
+    /// (`MEMCG_CHARGE_BATCH` in `include/linux/memcontrol.h`): a smaller
+    /// difference says how the batches fell, not what is used.
+    pub fn resolution(self) -> f64 {
+        match self.unit() {
+            Unit::Bytes => 64.0 * 4096.0,
+            _ => 0.0,
+        }
+    }
+
+    /// Whether a higher value is the better one.
+    pub fn more_is_better(self) -> bool {
+        self == Metric::RequestsPerSecond
     }
 
     /// Whether arms are compared by it. The rate is the same for all by design,

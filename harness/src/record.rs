@@ -4,8 +4,8 @@ use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::Fingerprint;
 use crate::plan::Plan;
@@ -19,6 +19,9 @@ const PLAN: &str = "plan.json";
 const FINGERPRINT: &str = "fingerprint.json";
 const TRIALS: &str = "trials.jsonl";
 const SAMPLES: &str = "samples.jsonl";
+/// What somebody made of it with `zstd --rm`, to keep it.
+const SAMPLES_COMPRESSED: &str = "samples.jsonl.zst";
+const RESUMPTIONS: &str = "resumptions.jsonl";
 const LATEST: &str = "latest";
 
 /// Records that can't be written or read.
@@ -58,6 +61,24 @@ pub enum RecordError {
         /// What is wrong.
         message: String,
     },
+    /// A file whose last line was not finished.
+    #[error("{}:{line}: the last line was not finished, so the run was cut short; go on with: flora-bench resume {}", path.display(), parent(path))]
+    CutShort {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// Records that are not those of their plan.
+    #[error("{}:{line}: {message}; the file was edited", path.display())]
+    Order {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong.
+        message: String,
+    },
     /// A file of another version.
     #[error("{} has schema version {found}; this flora-bench reads version {SCHEMA_VERSION}", path.display())]
     Version {
@@ -74,6 +95,23 @@ fn hint(path: &Path) -> &'static str {
     } else {
         ""
     }
+}
+
+fn parent(path: &Path) -> String {
+    let parent = path.parent().unwrap_or(path);
+    parent.display().to_string()
+}
+
+/// A line of `resumptions.jsonl`: the run was cut short and went on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Resumption {
+    /// When it went on (RFC 3339, UTC).
+    pub resumed: String,
+    /// How many trials were finished by then.
+    pub finished: u32,
+    /// Trials that were under way and are lost.
+    pub lost: Vec<u32>,
 }
 
 /// Writes a run's records.
@@ -97,8 +135,9 @@ impl Recorder {
                 path: directory.clone(),
                 source,
             })?;
-        write_json(&directory.join(PLAN), plan)?;
+        // The plan last: where it is, the rest of a run is too.
         write_json(&directory.join(FINGERPRINT), fingerprint)?;
+        write_json(&directory.join(PLAN), plan)?;
         let recorder = Recorder {
             samples: append(&directory.join(SAMPLES))?,
             trials: append(&directory.join(TRIALS))?,
@@ -106,6 +145,49 @@ impl Recorder {
         };
         link_latest(out, &plan.run);
         Ok(recorder)
+    }
+
+    /// Goes on with a run that was cut short: drops the line that was being
+    /// written, and says what there is.
+    ///
+    /// # Errors
+    /// When a file is missing, edited beyond its form, or can't be written.
+    pub fn resume(directory: &Path) -> Result<(Self, Records), RecordError> {
+        // The plan first: what is no run directory must not be written to.
+        read_versioned::<Plan>(&directory.join(PLAN))?;
+        for name in [TRIALS, SAMPLES, RESUMPTIONS] {
+            drop_unfinished(&directory.join(name))?;
+        }
+        let recorder = Recorder {
+            samples: append(&directory.join(SAMPLES))?,
+            trials: append(&directory.join(TRIALS))?,
+            directory: directory.to_owned(),
+        };
+        let records = Records::read(directory)?;
+        for (n, (planned, trial)) in records.plan.trials.iter().zip(&records.trials).enumerate() {
+            if (planned.trial, &planned.arm) != (trial.trial, &trial.arm) {
+                return Err(RecordError::Order {
+                    path: directory.join(TRIALS),
+                    line: n + 1,
+                    message: format!(
+                        "trial {} of {} stands where the plan has trial {} of {}",
+                        trial.trial, trial.arm, planned.trial, planned.arm
+                    ),
+                });
+            }
+        }
+        Ok((recorder, records))
+    }
+
+    /// Notes down that the run goes on.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn resumed(&mut self, resumption: &Resumption) -> Result<(), RecordError> {
+        let path = self.directory.join(RESUMPTIONS);
+        let mut file = append(&path)?;
+        write_lines(&mut file, std::slice::from_ref(resumption))
+            .map_err(|source| RecordError::Write { path, source })
     }
 
     /// The run's directory.
@@ -136,6 +218,35 @@ impl Recorder {
             }
         })
     }
+}
+
+/// Cuts off what follows the last line break.
+fn drop_unfinished(path: &Path) -> Result<(), RecordError> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(source) => {
+            return Err(RecordError::Read {
+                path: path.to_owned(),
+                source,
+            });
+        }
+    };
+    let whole = bytes
+        .iter()
+        .rposition(|byte| *byte == b'\n')
+        .map_or(0, |at| at + 1);
+    if whole == bytes.len() {
+        return Ok(());
+    }
+    File::options()
+        .write(true)
+        .open(path)
+        .and_then(|file| file.set_len(whole as u64))
+        .map_err(|source| RecordError::Write {
+            path: path.to_owned(),
+            source,
+        })
 }
 
 fn append(path: &Path) -> Result<BufWriter<File>, RecordError> {
@@ -229,6 +340,8 @@ pub struct Records {
     pub trials: Vec<TrialRecord>,
     /// Every reading.
     pub samples: Vec<Sample>,
+    /// When the run was cut short and went on.
+    pub resumptions: Vec<Resumption>,
 }
 
 impl Records {
@@ -238,10 +351,29 @@ impl Records {
     /// When a file is missing, cut short, edited beyond its form, or of another version.
     pub fn read(directory: &Path) -> Result<Self, RecordError> {
         Ok(Records {
+            samples: match directory.join(SAMPLES_COMPRESSED) {
+                path if path.exists() => read_lines(&path)?,
+                _ => read_lines(&directory.join(SAMPLES))?,
+            },
+            ..Self::read_without_samples(directory)?
+        })
+    }
+
+    /// Reads a run's directory, but for the raw samples, which are by far the
+    /// largest part and needed only to compute trials anew.
+    ///
+    /// # Errors
+    /// When a file is missing, cut short, edited beyond its form, or of another version.
+    pub fn read_without_samples(directory: &Path) -> Result<Self, RecordError> {
+        Ok(Records {
             plan: read_versioned(&directory.join(PLAN))?,
             fingerprint: read_json(&directory.join(FINGERPRINT))?,
             trials: read_lines(&directory.join(TRIALS))?,
-            samples: read_lines(&directory.join(SAMPLES))?,
+            samples: Vec::new(),
+            resumptions: match directory.join(RESUMPTIONS) {
+                path if path.exists() => read_lines(&path)?,
+                _ => Vec::new(),
+            },
         })
     }
 }
@@ -286,15 +418,36 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     };
     let file = File::open(path).map_err(failed)?;
     let mut values = Vec::new();
-    for (number, line) in BufReader::new(file).lines().enumerate() {
-        let line = line.map_err(failed)?;
-        values.push(
-            serde_json::from_str(&line).map_err(|error| RecordError::Form {
-                path: path.to_owned(),
-                line: number + 1,
-                message: error.to_string(),
-            })?,
-        );
+    let mut reader: Box<dyn BufRead> = if path.extension().is_some_and(|end| end == "zst") {
+        let decoder = ruzstd::decoding::StreamingDecoder::new(file)
+            .map_err(|error| failed(io::Error::other(error.to_string())))?;
+        Box::new(BufReader::new(decoder))
+    } else {
+        Box::new(BufReader::new(file))
+    };
+    let mut line = String::new();
+    for number in 1.. {
+        line.clear();
+        if reader.read_line(&mut line).map_err(failed)? == 0 {
+            break;
+        }
+        match serde_json::from_str(&line) {
+            Ok(value) => values.push(value),
+            // A writer that was killed leaves a line without its end.
+            Err(_) if !line.ends_with('\n') => {
+                return Err(RecordError::CutShort {
+                    path: path.to_owned(),
+                    line: number,
+                });
+            }
+            Err(error) => {
+                return Err(RecordError::Form {
+                    path: path.to_owned(),
+                    line: number,
+                    message: error.to_string(),
+                });
+            }
+        }
     }
     Ok(values)
 }

@@ -18,9 +18,9 @@ pub mod format;
 pub mod html;
 pub mod markdown;
 mod output;
-mod table;
+pub(crate) mod table;
 mod tables;
-mod words;
+pub(crate) mod words;
 
 pub use claims::{Claim, claims};
 pub use output::{RenderError, render, schema};
@@ -227,9 +227,11 @@ pub struct Comparison {
     /// What the arm is known to add, where that was injected, in the metric's unit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub injected: Option<f64>,
-    /// Chance of a difference at least as large between equals (permutation test over blocks).
+    /// Chance of a difference at least as large between equals (paired t test over blocks, as the interval).
     pub p_value: Option<f64>,
-    /// The same, corrected for the number of claims (Holm).
+    /// The same without asking anything of the shape of the noise (permutation test over blocks).
+    pub permutation_p_value: Option<f64>,
+    /// `p_value`, corrected for the number of claims (Holm).
     pub adjusted_p_value: Option<f64>,
     /// The smallest change that these blocks could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,
@@ -287,9 +289,11 @@ pub struct NoiseFloor {
     pub low: Option<f64>,
     /// Upper end of the interval.
     pub high: Option<f64>,
-    /// Chance of a difference at least as large between equals (permutation test over blocks).
+    /// Chance of a difference at least as large between equals (paired t test over blocks, as the interval).
     pub p_value: Option<f64>,
-    /// The same, corrected for the number of claims (Holm).
+    /// The same without asking anything of the shape of the noise (permutation test over blocks).
+    pub permutation_p_value: Option<f64>,
+    /// `p_value`, corrected for the number of claims (Holm).
     pub adjusted_p_value: Option<f64>,
     /// The smallest change that this pair could have seen in four of five runs.
     pub detectable_ratio: Option<f64>,

@@ -90,6 +90,30 @@ pub async fn execute<B: Backend>(
     Ok(records)
 }
 
+/// The trials that were under way when the run was cut short after `done`
+/// trials: those that left readings and no record.
+pub fn lost(plan: &Plan, done: usize, samples: &[Sample]) -> Vec<TrialRecord> {
+    let behind = plan.trials.iter().skip(done);
+    behind
+        .map_while(|trial| {
+            let last = samples.iter().rev().find(|s| s.trial == trial.trial)?;
+            Some(TrialRecord {
+                trial: trial.trial,
+                block: trial.block,
+                arm: trial.arm.clone(),
+                status: TrialStatus::Failed,
+                error: Some(format!(
+                    "the run was cut short during {}",
+                    last.phase.as_str()
+                )),
+                phases: Vec::new(),
+                window_unix: None,
+                analysis: TrialAnalysis::default(),
+            })
+        })
+        .collect()
+}
+
 /// What a trial came to, from what it left.
 fn record(
     plan: &Plan,

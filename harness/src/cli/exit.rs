@@ -4,22 +4,28 @@ use crate::backend::TrialError;
 use crate::record::RecordError;
 use crate::scenario::library::LibraryError;
 
-/// Bad arguments, scenario file or run directory.
+/// Gate: over budget.
+pub const OVER_BUDGET: u8 = 1;
+/// Bad arguments, scenario file, budgets file or run directory.
 pub const USAGE: u8 = 2;
 /// Something that the command needs is missing here.
 pub const MISSING: u8 = 3;
 /// The measurement is not valid.
 pub const INVALID: u8 = 4;
+/// Gate: too noisy to tell.
+pub const INCONCLUSIVE: u8 = 5;
 /// Interrupted; cleaned up, records kept.
 pub const INTERRUPTED: u8 = 130;
 
 /// The same for `--help`.
 pub const HELP: &str = "\
 Exit codes:
-  0    done
-  2    bad arguments, scenario file or run directory
+  0    done; gate: passed
+  1    gate: over budget
+  2    bad arguments, scenario file, budgets file or run directory
   3    something the command needs is missing here
   4    the measurement is not valid
+  5    gate: inconclusive, too noisy to tell
   130  interrupted; cleaned up, records kept";
 
 /// An error and the exit code that it brings.

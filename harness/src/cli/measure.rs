@@ -194,7 +194,20 @@ impl Bench {
         victoria_metrics: &Choice,
         groups: GroupChoice,
     ) -> Result<Self, Failure> {
-        let lock = lock()?;
+        Self::with_lock(lock()?, arms, clock, victoria_metrics, groups)
+    }
+
+    /// The same, with this program's right to measure in hand already.
+    ///
+    /// # Errors
+    /// When something that is needed is missing.
+    pub fn with_lock(
+        lock: File,
+        arms: &[Scenario],
+        clock: RunClock,
+        victoria_metrics: &Choice,
+        groups: GroupChoice,
+    ) -> Result<Self, Failure> {
         for thing in clean::leftovers().removed {
             eprintln!("removed what an earlier run left: {thing}");
         }
@@ -420,6 +433,12 @@ impl Options {
         );
         let (slices, forced) = self.slices(&arms)?;
         limitations.extend(forced);
+        if slices > 1 && !matches!(self.victoria_metrics, Some(Choice::Off)) {
+            limitations.push(
+                "VictoriaMetrics was not asked: its scrapes, a second apart, can't tell whose turn it was. A run with `--slices 1` has its answers as a cross-check."
+                    .into(),
+            );
+        }
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {
@@ -579,7 +598,10 @@ pub fn describe(plan: &Plan) -> String {
 }
 
 /// One measurement at a time: two would measure each other.
-fn lock() -> Result<File, Failure> {
+///
+/// # Errors
+/// When another one is under way.
+pub fn lock() -> Result<File, Failure> {
     let path = WorkDirectory::parent().join("flora-bench.lock");
     let file = File::options()
         .create(true)

@@ -3,6 +3,7 @@
 use clap::{Args, ValueEnum};
 
 use super::exit::Failure;
+use crate::gate::wire::WireBudgets;
 use crate::scenario::wire::WireScenario;
 
 /// Print the JSON Schema of a file.
@@ -23,6 +24,8 @@ enum File {
     Scenario,
     /// report.json
     Report,
+    /// A budgets file, for `gate`.
+    Budgets,
 }
 
 /// Runs the command.
@@ -33,5 +36,6 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     match arguments.file {
         File::Scenario => super::print_json(&schemars::schema_for!(WireScenario)),
         File::Report => super::print(&crate::report::schema()),
+        File::Budgets => super::print_json(&schemars::schema_for!(WireBudgets)),
     }
 }

@@ -214,6 +214,23 @@ fn cross_checks(records: &Records) -> Vec<CrossCheck> {
 /// What a reader must know.
 fn notes(records: &Records) -> Vec<String> {
     let mut notes = records.plan.limitations.clone();
+    for resumption in &records.resumptions {
+        let lost = match resumption.lost.as_slice() {
+            [] => "nothing was lost".to_owned(),
+            [one] => format!("trial {one} was under way and is lost"),
+            many => format!(
+                "trials {} were under way and are lost",
+                many.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        };
+        notes.push(format!(
+            "The run was cut short after {} trials and went on at {}: {lost}.",
+            resumption.finished, resumption.resumed
+        ));
+    }
     let done = records.trials.len();
     let planned = records.plan.trials.len();
     if done < planned {

@@ -118,34 +118,34 @@ fn hide_repeats(table: &mut Table) {
 
 /// Text in the making.
 #[derive(Default)]
-struct Page {
-    text: String,
+pub(crate) struct Page {
+    pub(crate) text: String,
 }
 
 impl Page {
-    fn line(&mut self, line: &str) {
+    pub(crate) fn line(&mut self, line: &str) {
         self.text += line.trim_end();
         self.text.push('\n');
     }
 
-    fn blank(&mut self) {
+    pub(crate) fn blank(&mut self) {
         self.text.push('\n');
     }
 
-    fn section(&mut self, title: &str) {
+    pub(crate) fn section(&mut self, title: &str) {
         self.blank();
         self.line(title);
         self.line(&"─".repeat(width(title).min(WIDTH)));
     }
 
-    fn list(&mut self, items: Vec<String>) {
+    pub(crate) fn list(&mut self, items: Vec<String>) {
         for item in items {
             self.wrapped("• ", "  ", &item);
         }
     }
 
     /// Words of a paragraph on as many lines as they need. A word that is longer than a line stays whole.
-    fn wrapped(&mut self, first: &str, rest: &str, paragraph: &str) {
+    pub(crate) fn wrapped(&mut self, first: &str, rest: &str, paragraph: &str) {
         let mut line = first.to_owned();
         let mut empty = true;
         let words: Vec<&str> = paragraph.split_whitespace().collect();
@@ -167,7 +167,7 @@ impl Page {
         self.line(&line);
     }
 
-    fn table(&mut self, table: &Table) {
+    pub(crate) fn table(&mut self, table: &Table) {
         let widths = widths(table);
         self.row(table, &widths, &headings(table), "  ");
         for row in &table.rows {

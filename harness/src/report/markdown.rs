@@ -107,7 +107,8 @@ fn scenario(report: &Report, scenario: &ScenarioReport) -> String {
     text
 }
 
-fn list(items: Vec<String>) -> String {
+/// A list, with an empty line below it; nothing without items.
+pub(crate) fn list(items: Vec<String>) -> String {
     if items.is_empty() {
         return String::new();
     }
@@ -118,7 +119,8 @@ fn list(items: Vec<String>) -> String {
     items + "\n"
 }
 
-fn table(table: &Table) -> String {
+/// A table, with an empty line below it.
+pub(crate) fn table(table: &Table) -> String {
     let line = |cells: Vec<String>| format!("| {} |\n", cells.join(" | "));
     let mut text = line(table.columns.iter().map(|(name, _)| escape(name)).collect());
     let rule = |align: &Align| {
@@ -142,7 +144,7 @@ fn table(table: &Table) -> String {
 }
 
 /// Text that Markdown shows as it is: no markup of its own, no line break.
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for c in text.chars() {
         match c {

@@ -48,6 +48,17 @@ impl Table {
         }
     }
 
+    /// The table without a column.
+    pub fn without(mut self, column: &str) -> Table {
+        if let Some(n) = self.columns.iter().position(|(name, _)| *name == column) {
+            self.columns.remove(n);
+            for row in &mut self.rows {
+                row.remove(n);
+            }
+        }
+        self
+    }
+
     /// The table without the columns in which no row says anything.
     pub fn without_empty_columns(mut self) -> Table {
         let keep: Vec<bool> = (0..self.columns.len())

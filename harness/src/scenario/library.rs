@@ -102,7 +102,7 @@ impl Library {
 }
 
 /// The known name most like `name`, when one is like it at all.
-fn nearest(name: &str, known: &[String]) -> Option<String> {
+pub(crate) fn nearest(name: &str, known: &[String]) -> Option<String> {
     known
         .iter()
         .map(|other| (strsim::jaro_winkler(name, other), other))

@@ -31,6 +31,13 @@ fn an_unknown_scenario_gets_the_nearest_name() {
 }
 
 #[test]
+fn the_twin_is_no_scenario_of_its_own() {
+    let (code, _, stderr) = run(flora_bench().args(["scenario", "baseline-twin"]));
+    assert_eq!(code, 2);
+    assert!(stderr.contains("part of every run"), "{stderr}");
+}
+
+#[test]
 fn malformed_scenario_files() {
     for (text, expected) in [
         ("question: q\ntargt: {}\n", "targt"),
@@ -54,6 +61,8 @@ fn bad_options() {
         ["--measure", "0s"],
         ["--measure", "ten"],
         ["--load", "wrk"],
+        ["--slices", "0"],
+        ["--time", "0s"],
     ] {
         let (code, _, stderr) = run(flora_bench().args(["scenario", "baseline"]).args(options));
         assert_eq!(code, 2, "{options:?}: {stderr}");

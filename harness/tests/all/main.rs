@@ -1,9 +1,15 @@
 //! The program as a whole, a module per concern.
 
 mod bad_input;
+mod calibrate;
+mod ci;
+mod compare;
 mod driver;
+mod gate;
 mod lifecycle;
 mod records;
+mod resume;
+mod runs;
 mod scenario;
 mod schema;
 mod support;

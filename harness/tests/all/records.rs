@@ -139,3 +139,82 @@ fn a_run_that_is_not_there() {
     assert_eq!(code, 2);
     assert!(stderr.contains("no-such-run"), "{stderr}");
 }
+
+#[test]
+fn compressed_samples_are_read() {
+    let copy = recorded();
+    let directory = copy.path().join("run");
+    let compressed = std::process::Command::new("zstd")
+        .args(["--quiet", "--rm"])
+        .arg(directory.join("samples.jsonl"))
+        .status();
+    if !compressed.is_ok_and(|status| status.success()) {
+        return crate::support::skip("compressed_samples_are_read", "zstd is not installed");
+    }
+    assert!(!directory.join("samples.jsonl").exists());
+    let (code, stdout, stderr) = verify(&directory);
+    assert_eq!(code, 0, "{stdout}{stderr}");
+    // Cut in the middle, it is an error with its name.
+    let path = directory.join("samples.jsonl.zst");
+    let bytes = fs::read(&path).unwrap();
+    fs::write(&path, &bytes[..bytes.len() / 2]).unwrap();
+    let (code, _, stderr) = verify(&directory);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("samples.jsonl.zst"), "{stderr}");
+}
+
+#[test]
+fn readings_that_cannot_be_are_refused() {
+    // Not a number at all: the line is named.
+    let copy = recorded();
+    let directory = copy.path().join("run");
+    let with = |value: &'static str| {
+        move |text: String| {
+            let at = text.find("cpu_usage_seconds_total\",\"value\":").unwrap();
+            let at = at + "cpu_usage_seconds_total\",\"value\":".len();
+            let end = at + text[at..].find(',').unwrap();
+            format!("{}{value}{}", &text[..at], &text[end..])
+        }
+    };
+    for value in ["NaN", "1e999"] {
+        let copy = recorded();
+        let directory = copy.path().join("run");
+        edit(&directory.join("samples.jsonl"), with(value));
+        let (code, _, stderr) = verify(&directory);
+        assert_eq!(code, 2, "{value}: {stderr}");
+        assert!(stderr.contains("samples.jsonl:"), "{stderr}");
+    }
+    // Less than nothing: the trial can't count.
+    edit(&directory.join("samples.jsonl"), with("-1.0"));
+    let (code, stdout, _) = verify(&directory);
+    assert_eq!(code, 2);
+    assert!(stdout.contains("which can't be"), "{stdout}");
+}
+
+#[test]
+fn trials_that_are_missing_or_do_not_count_are_told() {
+    let copy = recorded();
+    let directory = copy.path().join("run");
+    edit(&directory.join("trials.jsonl"), |text| {
+        text.lines().next().unwrap().to_owned() + "\n"
+    });
+    let (code, stdout, stderr) = run(flora_bench().arg("report").arg(&directory));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("1 of 4 trials were carried out"),
+        "{stdout}"
+    );
+
+    let copy = recorded();
+    let directory = copy.path().join("run");
+    edit(&directory.join("trials.jsonl"), |text| {
+        text.replace("\"status\":\"valid\"", "\"status\":\"invalid\"")
+    });
+    let (code, stdout, stderr) = run(flora_bench().arg("report").arg(&directory));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("0 of 2 trials count"), "{stdout}");
+    let report = fs::read_to_string(directory.join("report.json")).unwrap();
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    assert_eq!(report["comparisons"].as_array().unwrap().len(), 0);
+    assert_eq!(report["noise_floor"].as_array().unwrap().len(), 0);
+}

@@ -133,8 +133,19 @@ fn more_work_costs_more() {
             .as_f64()
             .unwrap()
     };
-    assert_eq!(report["scenarios"][1]["name"], "heavy");
-    assert!(cost(1) > 2.0 * cost(0), "{} and {}", cost(0), cost(1));
+    assert_eq!(report["scenarios"][1]["name"], "baseline-twin");
+    assert_eq!(report["scenarios"][2]["name"], "heavy");
+    assert!(cost(2) > 2.0 * cost(0), "{} and {}", cost(0), cost(2));
+    // Two blocks are enough for a difference of that size to have an interval.
+    let comparison = &report["comparisons"][0];
+    assert_eq!(comparison["scenario"], "heavy");
+    assert_eq!(comparison["metric"], "cpu_seconds_per_request");
+    assert!(
+        comparison["overhead_ratio"].as_f64().unwrap() > 1.0,
+        "{comparison}"
+    );
+    assert!(comparison["low"].as_f64().unwrap() < comparison["overhead_ratio"].as_f64().unwrap());
+    assert_eq!(comparison["block_ratios"].as_array().unwrap().len(), 2);
 }
 
 #[test]
@@ -191,7 +202,7 @@ fn gzip_costs_the_target_more() {
             .as_f64()
             .unwrap()
     };
-    assert!(cost(1) > cost(0), "{} and {}", cost(0), cost(1));
+    assert!(cost(2) > cost(0), "{} and {}", cost(0), cost(2));
 }
 
 /// A run with these control groups; its sources of CPU and memory figures.
@@ -314,7 +325,94 @@ fn the_same_seed_gives_the_same_plan() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(first, plan().1);
     assert_eq!(
-        first.lines().filter(|line| line.contains("block")).count(),
-        18
+        first
+            .lines()
+            .filter(|line| line.starts_with("trial "))
+            .count(),
+        24
     );
+}
+
+#[test]
+fn one_block_has_no_interval_and_says_so() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run_until_valid(
+        flora_bench()
+            .args([
+                "scenario",
+                "synthetic-cpu",
+                "--rate",
+                "300",
+                "--blocks",
+                "1",
+            ])
+            .args(["--warmup", "300ms", "--measure", "1s", "--out"])
+            .arg(out.path()),
+    );
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    for comparison in report["comparisons"].as_array().unwrap() {
+        assert_eq!(comparison["verdict"], "inconclusive");
+        assert!(comparison["low"].is_null() && comparison["p_value"].is_null());
+        let reason = comparison["reason"].as_str().unwrap();
+        assert!(reason.contains("one block gives no interval"), "{reason}");
+    }
+    assert!(stdout.contains("inconclusive"), "{stdout}");
+}
+
+#[test]
+fn the_time_picks_the_blocks_and_says_what_they_can_see() {
+    let plan = |options: &[&str]| {
+        run(flora_bench()
+            .args(["scenario", "synthetic-cpu", "--dry-run", "--rate", "100"])
+            .args(options))
+    };
+    let blocks = |text: &str| -> u32 {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let at = words.iter().position(|word| *word == "blocks").unwrap();
+        words[at - 1].parse().unwrap()
+    };
+    let (code, short, stderr) = plan(&["--time", "1m"]);
+    assert_eq!(code, 0, "{stderr}");
+    let (_, long, _) = plan(&["--time", "10m"]);
+    assert!(
+        blocks(&short) >= 2 && blocks(&long) > 8 * blocks(&short),
+        "{short}{long}"
+    );
+    assert!(short.contains("a difference of about"), "{short}");
+    let (code, _, stderr) = plan(&["--time", "6s"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("too short for one block"), "{stderr}");
+    let (code, _, stderr) = plan(&["--time", "1m", "--blocks", "3"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("--blocks"), "{stderr}");
+}
+
+#[test]
+fn an_agent_that_reaches_far_has_the_machine_to_itself() {
+    let agent = |scope: &str| {
+        format!(
+            "question: q\nagent: {{version: '1', {scope} processes: [{{name: a, command: [sleep, '60']}}]}}\n"
+        )
+    };
+    let scenarios = scenarios(&[("far", &agent("")), ("near", &agent("scope: target,"))]);
+    let plan = |name: &str, more: &[&str]| {
+        run(flora_bench()
+            .args([
+                "scenario",
+                name,
+                "--dry-run",
+                "--rate",
+                "100",
+                "--scenarios",
+            ])
+            .arg(scenarios.path())
+            .args(more))
+    };
+    assert!(plan("near", &[]).1.contains("taking turns"));
+    assert!(!plan("far", &[]).1.contains("taking turns"));
+    let (code, _, stderr) = plan("far", &["--slices", "8"]);
+    assert_eq!(code, 2);
+    assert!(stderr.contains("the agent of far"), "{stderr}");
 }

@@ -4,7 +4,7 @@ use crate::support::{flora_bench, repository, run};
 
 #[test]
 fn committed_schemas_are_current() {
-    for file in ["scenario", "report"] {
+    for file in ["scenario", "report", "budgets"] {
         let (code, stdout, stderr) = run(flora_bench().args(["schema", file]));
         assert_eq!(code, 0, "{stderr}");
         let path = repository().join(format!("docs/schema/{file}.json"));

@@ -27,12 +27,13 @@ fn victoria_metrics_gives_the_same_cost() {
     }
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
-    let (code, stdout, stderr) = short(out.path(), &[]);
+    let (code, stdout, stderr) = short(out.path(), &["--slices", "1"]);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(leftovers(), Vec::<String>::new());
     let report = report(out.path());
     let checks = report["cross_checks"].as_array().unwrap();
-    let valid = report["scenarios"][0]["trials"].as_u64().unwrap() as usize;
+    let trials = |arm: usize| report["scenarios"][arm]["trials"].as_u64().unwrap() as usize;
+    let valid = trials(0) + trials(1);
     assert_eq!(checks.len(), valid, "{stdout}{stderr}");
     for check in checks {
         let direct = check["direct"].as_f64().unwrap();
@@ -52,7 +53,7 @@ fn victoria_metrics_gives_the_same_cost() {
 fn without_victoria_metrics_the_report_says_so() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
-    let (code, _, stderr) = short(out.path(), &["--victoria-metrics", "off"]);
+    let (code, _, stderr) = short(out.path(), &["--slices", "1", "--victoria-metrics", "off"]);
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     assert_eq!(report["cross_checks"].as_array().unwrap().len(), 0);
@@ -139,7 +140,14 @@ fn k6_in_the_place_of_the_built_in_driver() {
     assert!(of("request_duration_seconds", "target") > 0.0);
     let programs = report["fingerprint"]["programs"].to_string();
     assert!(programs.contains("k6 v"), "{programs}");
-    assert!(report["notes"].to_string().contains("k6"));
+    let notes = report["notes"].to_string();
+    assert!(notes.contains("k6"), "{notes}");
+    assert!(notes.contains("one after another"), "{notes}");
+    assert_eq!(report["slices"], 1);
+    let (code, _, stderr) =
+        run(flora_bench().args(["scenario", "baseline", "--load", "k6", "--slices", "4"]));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("--slices 1"), "{stderr}");
 }
 
 #[test]
@@ -153,7 +161,7 @@ fn k6_that_is_not_installed_is_told_with_what_to_do() {
             "scenario", "baseline", "--load", "k6", "--rate", "100", "--out",
         ])
         .arg(out.path()));
-    if stderr.contains("trials at") {
+    if stderr.contains("requests per second, about") {
         return skip("k6_that_is_not_installed", "k6 is in /usr/bin");
     }
     assert_eq!(code, 3, "{stderr}");
