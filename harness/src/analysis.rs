@@ -227,8 +227,7 @@ fn statistics(
         Subject::Total,
         total(view.peak(Subject::Target), view.peak(Subject::Agent)),
     );
-    let throttled = view
-        .spent(Subject::Target, Reading::CpuThrottledSecondsTotal, window);
+    let throttled = view.spent(Subject::Target, Reading::CpuThrottledSecondsTotal, window);
     add(Metric::CpuThrottledSeconds, Subject::Target, throttled);
     add(
         Metric::StartupSeconds,

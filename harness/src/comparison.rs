@@ -185,9 +185,11 @@ fn keys(records: &Records, arm: &Scenario) -> Vec<Key> {
         }
     }
     keys.sort_by(|a, b| {
-        (a.metric, a.subject)
-            .cmp(&(b.metric, b.subject))
-            .then(a.quantile.unwrap_or(0.0).total_cmp(&b.quantile.unwrap_or(0.0)))
+        (a.metric, a.subject).cmp(&(b.metric, b.subject)).then(
+            a.quantile
+                .unwrap_or(0.0)
+                .total_cmp(&b.quantile.unwrap_or(0.0)),
+        )
     });
     keys
 }
@@ -404,7 +406,10 @@ fn drifts(records: &Records) -> Vec<DriftReport> {
             .filter(|trial| trial.arm == arm.name && trial.status == TrialStatus::Valid)
             .filter_map(|trial| {
                 let value = trial.analysis.value(metric, subject)?;
-                let span = trial.phases.iter().find(|span| span.phase == Phase::Measure)?;
+                let span = trial
+                    .phases
+                    .iter()
+                    .find(|span| span.phase == Phase::Measure)?;
                 (value > 0.0).then_some(((span.start + span.end) / 2.0, value))
             })
             .collect();

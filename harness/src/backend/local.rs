@@ -41,7 +41,6 @@ pub mod process;
 pub mod sampler;
 pub mod system;
 
-
 /// How long the capacity is measured, after as much warm-up again by half.
 const CALIBRATION: Duration = Duration::from_millis(1_500);
 

@@ -141,7 +141,12 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let others = injections.iter().map(|i| synthetic(i, nothing)).collect();
     let arms = measure::arms(baseline.clone(), others);
     let groups = options.cgroups.into();
-    let mut bench = Bench::take(&arms, RunClock::start(), &options.victoria_metrics(), groups)?;
+    let mut bench = Bench::take(
+        &arms,
+        RunClock::start(),
+        &options.victoria_metrics(),
+        groups,
+    )?;
     let load = roomy(bench.preflight(&arms, load).await?, &injections);
     let fingerprint = bench.backend.fingerprint(&arms);
 

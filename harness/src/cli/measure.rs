@@ -375,7 +375,9 @@ impl Options {
         if self.slices.is_some() {
             return Err(Failure::message(
                 exit::USAGE,
-                format!("--slices {wanted} can't be had: {obstacle}; leave it out, or use --slices 1"),
+                format!(
+                    "--slices {wanted} can't be had: {obstacle}; leave it out, or use --slices 1"
+                ),
             ));
         }
         Ok((
@@ -392,7 +394,9 @@ impl Options {
             return Some("k6 keeps no schedule that others could share".into());
         }
         if matches!(self.victoria_metrics, Some(Choice::Server(_))) {
-            return Some("the series of a VictoriaMetrics that is given know one target at a time".into());
+            return Some(
+                "the series of a VictoriaMetrics that is given know one target at a time".into(),
+            );
         }
         let alone = |arm: &&Scenario| {
             let agent = arm.agent.as_ref();

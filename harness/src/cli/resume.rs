@@ -7,8 +7,8 @@ use clap::Args;
 
 use super::exit::{self, Failure};
 use super::measure::{self, Bench, GroupsName};
-use crate::backend::{Backend, LoadRequest};
 use crate::backend::local::monitor::Choice;
+use crate::backend::{Backend, LoadRequest};
 use crate::clock::RunClock;
 use crate::fingerprint::Fingerprint;
 use crate::plan::Plan;
@@ -73,8 +73,15 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         .map(|sample| sample.time)
         .fold(0.0, f64::max);
     let clock = RunClock::resumed(since(&plan.started).max(last));
-    let monitored = fingerprint.programs.iter().any(|p| p.name == "victoria-metrics");
-    let choice = if monitored { Choice::Child } else { Choice::Off };
+    let monitored = fingerprint
+        .programs
+        .iter()
+        .any(|p| p.name == "victoria-metrics");
+    let choice = if monitored {
+        Choice::Child
+    } else {
+        Choice::Off
+    };
     let mut bench = Bench::with_lock(lock, &plan.arms, clock, &choice, arguments.cgroups.into())?;
     let load = LoadRequest {
         driver: plan.load.driver,
@@ -137,7 +144,11 @@ fn same(then: &Fingerprint, now: &Fingerprint, plan: &Plan) -> Result<(), Failur
         let accounting = &fingerprint.accounting;
         format!("{} and {}", accounting.cpu, accounting.memory)
     };
-    differ("the accounting (see --cgroups)", accounting(then), accounting(now));
+    differ(
+        "the accounting (see --cgroups)",
+        accounting(then),
+        accounting(now),
+    );
     for program in &then.programs {
         let hash = |found: Option<&crate::fingerprint::Program>| {
             found

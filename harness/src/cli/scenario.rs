@@ -70,7 +70,12 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     }
 
     let groups = options.cgroups.into();
-    let mut bench = Bench::take(&arms, RunClock::start(), &options.victoria_metrics(), groups)?;
+    let mut bench = Bench::take(
+        &arms,
+        RunClock::start(),
+        &options.victoria_metrics(),
+        groups,
+    )?;
     let load = bench.preflight(&arms, load).await?;
     let fingerprint = bench.backend.fingerprint(&arms);
     let plan = options.draw_up(&name, arms, load, bench.backend.limitations())?;
@@ -105,7 +110,11 @@ fn arms(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
     names.retain(|name| name != BASELINE);
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
-    let load = |name: &str| library.load(name).map(|arm| arguments.options.overrule(arm));
+    let load = |name: &str| {
+        library
+            .load(name)
+            .map(|arm| arguments.options.overrule(arm))
+    };
     let others: Result<Vec<Scenario>, _> = names.iter().map(|name| load(name)).collect();
     Ok(measure::arms(load(BASELINE)?, others?))
 }

@@ -220,7 +220,10 @@ fn notes(records: &Records) -> Vec<String> {
             [one] => format!("trial {one} was under way and is lost"),
             many => format!(
                 "trials {} were under way and are lost",
-                many.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")
+                many.iter()
+                    .map(u32::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
         notes.push(format!(

@@ -235,7 +235,9 @@ fn widths(table: &Table) -> Vec<usize> {
     let words = (0..widths.len()).filter(|n| table.columns[*n].1 == Align::Left);
     if let Some(widest) = words.max_by_key(|n| widths[*n]) {
         let too_much = line.saturating_sub(WIDTH);
-        widths[widest] = widths[widest].saturating_sub(too_much).max(NAME_MIN.min(widths[widest]));
+        widths[widest] = widths[widest]
+            .saturating_sub(too_much)
+            .max(NAME_MIN.min(widths[widest]));
     }
     widths
 }

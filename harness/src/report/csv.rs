@@ -43,7 +43,9 @@ pub fn render(report: &Report) -> String {
     rows.extend(report.comparisons.iter().map(|c| of_comparison(report, c)));
     rows.extend(report.noise_floor.iter().map(|f| of_noise(report, f)));
     let lines = rows.into_iter().map(|row| row.line(report));
-    std::iter::once(format!("{HEADER}\n")).chain(lines).collect()
+    std::iter::once(format!("{HEADER}\n"))
+        .chain(lines)
+        .collect()
 }
 
 /// The fields of a row, in the order of the columns; what is not set is empty.
@@ -71,9 +73,9 @@ struct Row {
 
 impl Row {
     fn line(self, report: &Report) -> String {
-        let (metric, subject, quantile) = self.figure.map_or(("", "", None), |f| {
-            (f.0.as_str(), f.1.as_str(), f.2)
-        });
+        let (metric, subject, quantile) = self
+            .figure
+            .map_or(("", "", None), |f| (f.0.as_str(), f.1.as_str(), f.2));
         let mut fields = vec![
             quote(&report.run),
             quote(&self.scenario),

@@ -14,9 +14,7 @@ pub fn render(report: &Report) -> String {
     }
     page += &format!("{}\n\n", escape(&words::caution(report)));
     let chart = |file: &str| {
-        let chart = CHARTS
-            .iter()
-            .find(|c| c.file == file && c.applies(report));
+        let chart = CHARTS.iter().find(|c| c.file == file && c.applies(report));
         chart.map_or(String::new(), |chart| {
             format!("![{}](charts/{}.svg)\n\n", chart.title, chart.file)
         })

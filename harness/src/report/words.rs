@@ -12,9 +12,7 @@ mod findings;
 mod validity;
 
 pub use again::{command, rate_source};
-pub use findings::{
-    caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings,
-};
+pub use findings::{caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings};
 pub use validity::{counted, ledger, not_counted, warnings};
 
 /// What a reader calls a subject.

@@ -131,7 +131,9 @@ struct WireBytes(u64);
 impl<'de> Deserialize<'de> for WireBytes {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
-        bytes(&text).map(WireBytes).map_err(serde::de::Error::custom)
+        bytes(&text)
+            .map(WireBytes)
+            .map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,8 +1,6 @@
 //! Two groups of independent values whose spreads need not be equal.
 
-use statrs::distribution::{ContinuousCDF, StudentsT};
-
-use super::moments;
+use super::student::{moments, two_sided, two_sided_p};
 
 /// What separates the means of two groups.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,16 +55,16 @@ pub fn welch(first: &[f64], second: &[f64], confidence: f64) -> Option<Welch> {
             ..without
         });
     }
-    let Ok(t) = StudentsT::new(0.0, 1.0, freedom) else {
+    let Some(factor) = two_sided(confidence, freedom) else {
         return Some(without);
     };
-    let half = t.inverse_cdf(0.5 + confidence / 2.0) * error;
+    let half = factor * error;
     let interval = (difference - half, difference + half);
     let sound = interval.0.is_finite() && interval.1.is_finite();
     Some(Welch {
         difference,
         interval: sound.then_some(interval),
-        p_value: Some((2.0 * t.sf((difference / error).abs())).clamp(0.0, 1.0)),
+        p_value: two_sided_p(difference / error, freedom),
         freedom: Some(freedom),
     })
 }

@@ -1,8 +1,6 @@
 //! Known truth: what is injected must be found again.
 
-use crate::support::{
-    flora_bench, leftovers, measuring, run, run_until_valid, scenarios, script,
-};
+use crate::support::{flora_bench, leftovers, measuring, run, run_until_valid, scenarios, script};
 
 /// The short form of the calibration; it can fail.
 #[test]
@@ -11,7 +9,13 @@ fn what_is_injected_is_found_again() {
     let out = tempfile::tempdir().unwrap();
     let (code, stdout, stderr) = run_until_valid(
         flora_bench()
-            .args(["calibrate", "--inject", "cpu=0.2,memory=16MiB", "--inject", "cpu=0"])
+            .args([
+                "calibrate",
+                "--inject",
+                "cpu=0.2,memory=16MiB",
+                "--inject",
+                "cpu=0",
+            ])
             .args(["--blocks", "6", "--seed", "1", "--format", "json", "--out"])
             .arg(out.path()),
     );
@@ -82,7 +86,11 @@ fn what_is_not_there_is_not_found() {
 
 #[test]
 fn injections_that_make_no_sense() {
-    for (text, words) in [("cpu=lots", "cpu=lots"), ("memory=16", "16 MiB"), ("gpu=1", "gpu")] {
+    for (text, words) in [
+        ("cpu=lots", "cpu=lots"),
+        ("memory=16", "16 MiB"),
+        ("gpu=1", "gpu"),
+    ] {
         let (code, _, stderr) = run(flora_bench().args(["calibrate", "--inject", text]));
         assert_eq!(code, 2, "{stderr}");
         assert!(stderr.contains(words), "{stderr}");

@@ -167,7 +167,11 @@ fn a_target_that_dies_under_load_fails_its_trial_only() {
         .map(|line| line.contains("\"status\":\"failed\""))
         .collect();
     // The other trial of its block goes on beside it.
-    assert_eq!(statuses, [true, false, false, false, false, false], "{stderr}");
+    assert_eq!(
+        statuses,
+        [true, false, false, false, false, false],
+        "{stderr}"
+    );
     assert!(trials.contains("signal: 9"), "{trials}");
     assert_eq!(leftovers(), Vec::<String>::new());
 }

@@ -200,7 +200,10 @@ fn trials_that_are_missing_or_do_not_count_are_told() {
     });
     let (code, stdout, stderr) = run(flora_bench().arg("report").arg(&directory));
     assert_eq!(code, 0, "{stderr}");
-    assert!(stdout.contains("1 of 4 trials were carried out"), "{stdout}");
+    assert!(
+        stdout.contains("1 of 4 trials were carried out"),
+        "{stdout}"
+    );
 
     let copy = recorded();
     let directory = copy.path().join("run");

@@ -98,10 +98,14 @@ fn before_the_first_reading_and_between_blocks() {
     let _guard = measuring();
     let scenarios = scenarios(&[]);
     let out = tempfile::tempdir().unwrap();
-    killed(out.path(), scenarios.path(), "4", |run| run.join("trials.jsonl").exists());
+    killed(out.path(), scenarios.path(), "4", |run| {
+        run.join("trials.jsonl").exists()
+    });
     finish(out.path());
     let out = tempfile::tempdir().unwrap();
-    killed(out.path(), scenarios.path(), "4", |run| lines(run, "trials.jsonl") == 2);
+    killed(out.path(), scenarios.path(), "4", |run| {
+        lines(run, "trials.jsonl") == 2
+    });
     let report = finish(out.path());
     assert_eq!(report["trials"][0]["status"], report["trials"][1]["status"]);
 }
@@ -111,19 +115,25 @@ fn a_half_written_line_is_dropped_and_told() {
     let _guard = measuring();
     let scenarios = scenarios(&[]);
     let out = tempfile::tempdir().unwrap();
-    killed(out.path(), scenarios.path(), "4", |run| lines(run, "trials.jsonl") == 2);
+    killed(out.path(), scenarios.path(), "4", |run| {
+        lines(run, "trials.jsonl") == 2
+    });
     for file in ["trials.jsonl", "samples.jsonl"] {
         use std::io::Write;
         let path = out.path().join("latest").join(file);
         let mut file = std::fs::File::options().append(true).open(path).unwrap();
         file.write_all(b"{\"trial\":3,\"ph").unwrap();
     }
-    let (code, _, stderr) = run(flora_bench().args(["report", "latest", "--out"]).arg(out.path()));
+    let (code, _, stderr) = run(flora_bench()
+        .args(["report", "latest", "--out"])
+        .arg(out.path()));
     assert_eq!(code, 2);
     assert!(stderr.contains("flora-bench resume"), "{stderr}");
     finish(out.path());
     // Nothing is left to do, and that is no error.
-    let (code, _, stderr) = run(flora_bench().args(["resume", "latest", "--out"]).arg(out.path()));
+    let (code, _, stderr) = run(flora_bench()
+        .args(["resume", "latest", "--out"])
+        .arg(out.path()));
     assert!(matches!(code, 0 | 4), "{stderr}");
     assert!(stderr.contains("nothing is left to do"), "{stderr}");
 }
@@ -133,15 +143,22 @@ fn a_run_of_another_program_is_not_gone_on_with() {
     let _guard = measuring();
     let scenarios = scenarios(&[]);
     let out = tempfile::tempdir().unwrap();
-    killed(out.path(), scenarios.path(), "4", |run| lines(run, "trials.jsonl") == 2);
+    killed(out.path(), scenarios.path(), "4", |run| {
+        lines(run, "trials.jsonl") == 2
+    });
     let path = out.path().join("latest/fingerprint.json");
     let text = std::fs::read_to_string(&path).unwrap();
     let mut fingerprint: serde_json::Value = serde_json::from_str(&text).unwrap();
     let programs = fingerprint["programs"].as_array_mut().unwrap();
-    let app = programs.iter_mut().find(|p| p["name"] == "target-app").unwrap();
+    let app = programs
+        .iter_mut()
+        .find(|p| p["name"] == "target-app")
+        .unwrap();
     app["sha256"] = "0".repeat(64).into();
     std::fs::write(&path, fingerprint.to_string()).unwrap();
-    let (code, _, stderr) = run(flora_bench().args(["resume", "latest", "--out"]).arg(out.path()));
+    let (code, _, stderr) = run(flora_bench()
+        .args(["resume", "latest", "--out"])
+        .arg(out.path()));
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("SHA-256 of target-app"), "{stderr}");
     assert!(stderr.contains("measure anew"), "{stderr}");

@@ -140,7 +140,10 @@ fn more_work_costs_more() {
     let comparison = &report["comparisons"][0];
     assert_eq!(comparison["scenario"], "heavy");
     assert_eq!(comparison["metric"], "cpu_seconds_per_request");
-    assert!(comparison["overhead_ratio"].as_f64().unwrap() > 1.0, "{comparison}");
+    assert!(
+        comparison["overhead_ratio"].as_f64().unwrap() > 1.0,
+        "{comparison}"
+    );
     assert!(comparison["low"].as_f64().unwrap() < comparison["overhead_ratio"].as_f64().unwrap());
     assert_eq!(comparison["block_ratios"].as_array().unwrap().len(), 2);
 }
@@ -322,7 +325,10 @@ fn the_same_seed_gives_the_same_plan() {
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(first, plan().1);
     assert_eq!(
-        first.lines().filter(|line| line.starts_with("trial ")).count(),
+        first
+            .lines()
+            .filter(|line| line.starts_with("trial "))
+            .count(),
         24
     );
 }
@@ -333,7 +339,14 @@ fn one_block_has_no_interval_and_says_so() {
     let out = tempfile::tempdir().unwrap();
     let (code, stdout, stderr) = run_until_valid(
         flora_bench()
-            .args(["scenario", "synthetic-cpu", "--rate", "300", "--blocks", "1"])
+            .args([
+                "scenario",
+                "synthetic-cpu",
+                "--rate",
+                "300",
+                "--blocks",
+                "1",
+            ])
             .args(["--warmup", "300ms", "--measure", "1s", "--out"])
             .arg(out.path()),
     );
@@ -363,7 +376,10 @@ fn the_time_picks_the_blocks_and_says_what_they_can_see() {
     let (code, short, stderr) = plan(&["--time", "1m"]);
     assert_eq!(code, 0, "{stderr}");
     let (_, long, _) = plan(&["--time", "10m"]);
-    assert!(blocks(&short) >= 2 && blocks(&long) > 8 * blocks(&short), "{short}{long}");
+    assert!(
+        blocks(&short) >= 2 && blocks(&long) > 8 * blocks(&short),
+        "{short}{long}"
+    );
     assert!(short.contains("a difference of about"), "{short}");
     let (code, _, stderr) = plan(&["--time", "6s"]);
     assert_eq!(code, 2);
@@ -383,7 +399,14 @@ fn an_agent_that_reaches_far_has_the_machine_to_itself() {
     let scenarios = scenarios(&[("far", &agent("")), ("near", &agent("scope: target,"))]);
     let plan = |name: &str, more: &[&str]| {
         run(flora_bench()
-            .args(["scenario", name, "--dry-run", "--rate", "100", "--scenarios"])
+            .args([
+                "scenario",
+                name,
+                "--dry-run",
+                "--rate",
+                "100",
+                "--scenarios",
+            ])
             .arg(scenarios.path())
             .args(more))
     };

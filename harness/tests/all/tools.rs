@@ -144,9 +144,8 @@ fn k6_in_the_place_of_the_built_in_driver() {
     assert!(notes.contains("k6"), "{notes}");
     assert!(notes.contains("one after another"), "{notes}");
     assert_eq!(report["slices"], 1);
-    let (code, _, stderr) = run(flora_bench().args([
-        "scenario", "baseline", "--load", "k6", "--slices", "4",
-    ]));
+    let (code, _, stderr) =
+        run(flora_bench().args(["scenario", "baseline", "--load", "k6", "--slices", "4"]));
     assert_eq!(code, 2, "{stderr}");
     assert!(stderr.contains("--slices 1"), "{stderr}");
 }

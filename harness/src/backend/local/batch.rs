@@ -199,9 +199,7 @@ impl LocalBackend {
             return Ok(());
         };
         let opens = at(first.start_seconds);
-        watch
-            .sink
-            .phase(Phase::Warmup, Some(first.start_seconds));
+        watch.sink.phase(Phase::Warmup, Some(first.start_seconds));
         // Before the first request of the first turn, as before those of the others.
         let early = opens - ((1.0 - SETTLE) * first.pause_seconds * 1e9) as u64;
         wait(seats, stages, watch, Phase::Warmup, None, early).await?;
@@ -417,7 +415,11 @@ impl Watch<'_> {
         let (true, Some(readers)) = (seat.is_live(), &seat.readers) else {
             return Ok(());
         };
-        match self.backend.sampler(seat.trial.trial, readers).read(phase, edge) {
+        match self
+            .backend
+            .sampler(seat.trial.trial, readers)
+            .read(phase, edge)
+        {
             Ok(samples) => self.keep(samples),
             Err(error) => {
                 seat.failed = Some(error);

@@ -232,7 +232,10 @@ impl System {
             env: process.env.clone().into_iter().collect(),
             cpus: &workshop.cpu_sets[&Subject::Agent],
             group,
-            log: workshop.log(&format!("agent-process-{}", self.agent.len() + 1), self.seat),
+            log: workshop.log(
+                &format!("agent-process-{}", self.agent.len() + 1),
+                self.seat,
+            ),
             piped: false,
         })?);
         Ok(())

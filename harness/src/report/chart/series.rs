@@ -148,10 +148,11 @@ pub fn together(pieces: &Pieces, join: Join, step: f64) -> Pieces {
         let mut curve = Vec::with_capacity(cells as usize * 2);
         for n in 0..cells {
             let from = start + f64::from(n) * cell;
-            let means = group.iter().filter_map(|piece| mean(piece, from, from + cell));
-            let (sum, count) = means.fold((0.0, 0.0), |(sum, count), mean| {
-                (sum + mean, count + 1.0)
-            });
+            let means = group
+                .iter()
+                .filter_map(|piece| mean(piece, from, from + cell));
+            let (sum, count) =
+                means.fold((0.0, 0.0), |(sum, count), mean| (sum + mean, count + 1.0));
             if count > 0.0 {
                 let value = if join == Join::Sum { sum } else { sum / count };
                 curve.extend([(from, value), (from + cell, value)]);
@@ -253,7 +254,10 @@ mod tests {
         assert_eq!(sum.len(), 2);
         assert_eq!(steps(&sum[0]), [1.0, 3.0, 2.0]);
         assert_eq!(steps(&sum[1]), [0.5]);
-        assert_eq!(steps(&together(&pieces, Join::Mean, 2.0)[0]), [1.0, 1.5, 2.0]);
+        assert_eq!(
+            steps(&together(&pieces, Join::Mean, 2.0)[0]),
+            [1.0, 1.5, 2.0]
+        );
         assert_eq!(together(&Vec::new(), Join::Sum, 1.0), Pieces::new());
     }
 
