@@ -5,9 +5,9 @@
 //! - [`console`], [`csv`]: `History` → text
 //! - [`crate::report::chart::history`]: `History` → picture
 //!
-//! An overhead is measured within a run and can be followed from machine to
-//! machine. A baseline's cost can't: another machine, kernel or rate changes
-//! it. So every point knows its machine, and what else differs is a note.
+//! A baseline's cost depends on machine, kernel and rate, and so does, much
+//! less, an overhead, although whatever slows a run's arms alike cancels in it.
+//! So every point knows its machine, and what else differs is a note.
 
 use std::collections::BTreeSet;
 
@@ -255,7 +255,7 @@ fn notes(reports: &[&Report], machines: &[String], scenarios: &[Series]) -> Vec<
     let mut notes = Vec::new();
     if machines.len() > 1 {
         notes.push(format!(
-            "The runs come from {} machines, marked by letters. A cost can't be followed from one to another; an overhead can, because each run has its own baseline.",
+            "The runs come from {} machines, marked by letters: compare costs within a machine only. What slows all of a run alike cancels in its overheads, so they can be followed from one to another, with care.",
             machines.len()
         ));
     }

@@ -18,10 +18,9 @@ use crate::sample::Subject;
 /// Show how overheads and the baseline's cost went from run to run.
 ///
 /// Reads every run directory in DIR, prints a table and draws history.svg and
-/// history.png beside the runs. An overhead is measured against the baseline
-/// of its own run and can be followed over machines; a baseline's cost can't,
-/// so runs of different machines have different marks. What can't be read is
-/// named on standard error and skipped.
+/// history.png beside the runs. Costs can be compared within a machine only,
+/// overheads over machines with care, so each machine has a mark of its own.
+/// What can't be read is named on standard error and skipped.
 ///
 /// Examples:
 ///   flora-bench history
@@ -231,7 +230,7 @@ fn for_otava(reports: &[Report], scenarios: &[String]) -> String {
     }
     if csv.machines.len() > 1 {
         log::warn!(
-            "the rows come from {} machines: only columns that end in over_baseline can be followed from one to another",
+            "the rows come from {} machines: a change of machine can look like a change of cost, least so in columns that end in over_baseline",
             csv.machines.len()
         );
     }
