@@ -244,7 +244,7 @@ proptest! {
         let report = run.report();
         for line in go_bench::render(&report).lines().filter(|l| l.starts_with("Benchmark")) {
             let words: Vec<&str> = line.split_whitespace().collect();
-            prop_assert!(words.len() >= 4 && words.len() % 2 == 0, "{}", line);
+            prop_assert!(words.len() >= 4 && words.len().is_multiple_of(2), "{}", line);
             for value in words[2..].iter().step_by(2) {
                 prop_assert!(value.parse::<f64>().is_ok_and(f64::is_finite), "{}", line);
             }
