@@ -5,11 +5,13 @@
                                           alone, two minutes each; records into DIR
     scripts/calibration.py pack DIR       compresses the samples, removes what `report` makes again
     scripts/calibration.py summary DIR    what came of them, as Markdown
+    scripts/calibration.py noise DIR      how the A/A pairs differed, as the fixture that tests draw noise from
 
 The records in results/calibration are from `run` and `pack`.
 """
 
 import json
+import math
 import pathlib
 import shutil
 import subprocess
@@ -73,9 +75,22 @@ def summary(directory):
     print(f"\n{found} of {injections} injections were called higher; {false_calls} of {pairs} A/A pairs were called.")
 
 
+def noise(directory):
+    # A difference of two equals is spread by √2 more than either of them.
+    ratios = [
+        math.log1p(block["ratio"]) / math.sqrt(2)
+        for path in runs(directory)
+        for floor in filter(is_target_cpu, json.loads((path / "report.json").read_text())["noise_floor"])
+        for block in floor["block_ratios"]
+    ]
+    print(json.dumps({"made_by": "scripts/calibration.py noise results/calibration: ln(baseline-twin ÷ baseline) ÷ √2 of each "
+                                 "block, recorded on a 2-core virtual machine",
+                      "log_deviations": [round(ratio, 6) for ratio in ratios]}, ensure_ascii=False))
+
+
 if __name__ == "__main__":
     match sys.argv[1:]:
-        case [("run" | "pack" | "summary") as command, directory]:
+        case [("run" | "pack" | "summary" | "noise") as command, directory]:
             globals()[command](pathlib.Path(directory).resolve())
         case _:
             sys.exit(__doc__)

@@ -66,13 +66,25 @@ pub fn effect(pairs: &[Pair], confidence: f64) -> Option<Effect> {
         interval: interval
             .map(|(low, high)| (low.exp_m1(), high.exp_m1()))
             .filter(|(low, high)| low.is_finite() && high.is_finite()),
-        p_value: deviation.and_then(|deviation| {
-            let n = log_ratios.len() as f64;
-            two_sided_p(mean / (deviation / n.sqrt()), n - 1.0)
-        }),
         deviation,
+        p_value: deviation.and_then(|deviation| chance(mean, deviation, log_ratios.len() as f64)),
         blocks: u32::try_from(pairs.len()).unwrap_or(u32::MAX),
     })
+}
+
+/// Log-ratios closer than this are equal.
+const TOLERANCE: f64 = 1e-12;
+
+/// The t test of a mean of `n` log-ratios. Without any spread it is certain,
+/// one way or the other.
+fn chance(mean: f64, deviation: f64, n: f64) -> Option<f64> {
+    if mean.abs() <= TOLERANCE && deviation <= TOLERANCE {
+        return Some(1.0);
+    }
+    if deviation == 0.0 {
+        return Some(0.0);
+    }
+    two_sided_p(mean / (deviation / n.sqrt()), n - 1.0)
 }
 
 #[cfg(test)]
@@ -90,6 +102,21 @@ mod tests {
         assert!((effect.ratio - 0.5).abs() < 1e-12, "{}", effect.ratio);
         assert_eq!((effect.interval, effect.deviation), (None, None));
         assert_eq!(effect.blocks, 1);
+    }
+
+    #[test]
+    fn without_any_spread_a_change_is_certain() {
+        let p = |factor: f64| {
+            let pair = |block: u32, cost| Pair {
+                block,
+                reference: vec![cost],
+                value: cost * factor,
+            };
+            let pairs = [pair(1, 1.0), pair(2, 2.0), pair(3, 4.0)];
+            effect(&pairs, 0.95).unwrap().p_value
+        };
+        assert_eq!(p(1.0), Some(1.0));
+        assert!(p(1.5).unwrap() < 1e-9);
     }
 
     #[test]

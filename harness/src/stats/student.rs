@@ -29,14 +29,14 @@ pub(super) fn two_sided(confidence: f64, freedom: f64) -> Option<f64> {
 }
 
 /// The value that a share `p` of the distribution lies below. None unless 0 < p < 1
-/// and there is a degree of freedom.
+/// and there are degrees of freedom, which need not be whole.
 ///
 /// statrs inverts the distribution with Algorithm AS 109, which stops at eight
 /// digits, panics far in the tails and does not return at all with a billion
 /// degrees of freedom. Its distribution function has none of this, so the
 /// inverse is sought here: Newton's method, inside a bracket that halves.
 pub(super) fn t_quantile(p: f64, freedom: f64) -> Option<f64> {
-    if !(0.0 < p && p < 1.0 && freedom >= 1.0) {
+    if !(0.0 < p && p < 1.0 && freedom > 0.0) {
         return None;
     }
     let tail = p.min(1.0 - p);

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use crate::stats::permutation::permutation_p_of;
 use crate::stats::{
-    Effect, Pair, blocks_for, detectable_ratio, drift, effect, estimate, holm, quantile,
+    Effect, Pair, blocks_for, detectable_ratio, drift, effect, estimate, holm, quantile, welch,
 };
 
 /// Anything a float can be, with what is likely in between.
@@ -75,6 +75,7 @@ fn assert_sound(effect: &Effect) -> Result<(), TestCaseError> {
             .deviation
             .is_none_or(|deviation| deviation.is_finite() && deviation >= 0.0)
     );
+    prop_assert!(effect.p_value.is_none_or(|p| (0.0..=1.0).contains(&p)));
     prop_assert!(effect.blocks >= 2 || (effect.interval.is_none() && effect.deviation.is_none()));
     Ok(())
 }
@@ -141,6 +142,16 @@ proptest! {
             high - low
         };
         prop_assert!(width(a.min(b)) <= width(a.max(b)) * (1.0 + 1e-9));
+    }
+
+    #[test]
+    fn groups_of_anything(first in vec(number(), 0..8), second in vec(number(), 0..8), confidence in number()) {
+        if let Some(welch) = welch(&first, &second, confidence) {
+            prop_assert!(welch.difference.is_finite());
+            prop_assert!(welch.interval.is_none_or(|(low, high)| low.is_finite() && low <= high && high.is_finite()));
+            prop_assert!(welch.p_value.is_none_or(|p| (0.0..=1.0).contains(&p)));
+            prop_assert!(welch.freedom.is_none_or(f64::is_finite));
+        }
     }
 
     #[test]
