@@ -22,6 +22,7 @@ pub(crate) mod table;
 mod tables;
 pub(crate) mod words;
 
+pub use claims::{Claim, claims};
 pub use output::{RenderError, render, schema};
 
 /// What a reader calls a metric.

@@ -72,17 +72,19 @@ impl Claim {
 /// Every figure by which arms are compared, in order: those fixed in advance, or the others.
 pub fn claims(report: &Report, headline: bool) -> Vec<Claim> {
     let chosen = contenders(report).filter(|c| c.headline == headline);
-    in_order(chosen.map(Claim::of))
+    in_order(report, chosen.map(Claim::of))
 }
 
 /// The figures of the noise floor, in the same order.
 pub fn noise_claims(report: &Report) -> Vec<Claim> {
-    in_order(report.noise_floor.iter().map(Claim::of_noise))
+    in_order(report, report.noise_floor.iter().map(Claim::of_noise))
 }
 
-fn in_order(all: impl Iterator<Item = Claim>) -> Vec<Claim> {
+/// Each once, in order. Where no arm has an agent, the total is the target once more, and left out.
+fn in_order(report: &Report, all: impl Iterator<Item = Claim>) -> Vec<Claim> {
+    let agents = report.scenarios.iter().any(ScenarioReport::has_agent);
     let mut claims: Vec<Claim> = Vec::new();
-    for claim in all {
+    for claim in all.filter(|claim| agents || claim.subject != Subject::Total) {
         if !claims.contains(&claim) {
             claims.push(claim);
         }

@@ -179,9 +179,13 @@ fn signed(scale: Scale, point: f64, low: Option<f64>, high: Option<f64>, finest:
         .filter(|(l, h)| l.is_finite() && h.is_finite());
     let decimals = match interval {
         Some((low, high)) => {
-            // A difference is read by itself: it may keep a second digit that the interval hardly carries.
             let carried = carried(scaled(point), high - low);
-            carried.max(significant(scaled(point), 2).min(carried + 1))
+            // One that is larger than its doubt may keep a second digit that the interval hardly carries.
+            if scaled(point).abs() > (high - low) / 2.0 {
+                carried.max(significant(scaled(point), 2).min(carried + 1))
+            } else {
+                carried
+            }
         }
         None => significant(scaled(point), 2),
     };

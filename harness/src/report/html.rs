@@ -111,17 +111,39 @@ fn header(report: &Report) -> Markup {
         header {
             p .run { (report.run) " · " (report.started) }
             @for (n, finding) in words::findings(report).iter().enumerate() {
-                @if n == 0 { h1 { (finding.main) } } @else { p .finding { (finding.main) } }
+                @let main = together(&finding.main);
+                @if n == 0 { h1 { (main) } } @else { p .finding .aside[!finding.verdict] { (main) } }
                 @if !finding.further.is_empty() {
-                    ul .further { @for sentence in &finding.further { li { (sentence) } } }
+                    ul .further { @for sentence in &finding.further { li { (together(sentence)) } } }
                 }
             }
             @for warning in words::noise_warnings(report) {
-                p .caution { strong { "Warning: " } (warning) }
+                p .caution { strong { "Warning: " } (together(&warning)) }
             }
             p .caution { (words::caution(report)) }
         }
     }
+}
+
+/// The sentence with numbers that no line break parts from their units.
+fn together(sentence: &str) -> String {
+    let units = [
+        "%", "ns", "µs", "ms", "s", "MiB", "blocks", "block", "trials",
+    ];
+    let mut text = String::with_capacity(sentence.len());
+    for word in sentence.split(' ') {
+        let bare = word.trim_end_matches([',', ')', ';', ':', '.']);
+        let number = text.ends_with(|c: char| c.is_ascii_digit());
+        if !text.is_empty() {
+            text.push(if number && units.contains(&bare) {
+                '\u{a0}'
+            } else {
+                ' '
+            });
+        }
+        text += word;
+    }
+    text
 }
 
 /// A drawing twice: as wide as a desk allows, and drawn anew for a phone. The style sheet shows one.
@@ -145,8 +167,8 @@ fn noise_floor(report: &Report) -> Markup {
         @if floor.is_some() || !drifts.is_empty() {
             section #noise-floor {
                 h2 { "Noise floor" }
-                @for sentence in words::noise_floor(report) { p { (sentence) "." } }
-                @for sentence in drifts { p { (sentence) } }
+                @for sentence in words::noise_floor(report) { p { (together(&sentence)) "." } }
+                @for sentence in drifts { p { (together(&sentence)) } }
                 @if let Some(floor) = floor {
                     (table("noise", "What separates two identical baselines", &floor))
                 }

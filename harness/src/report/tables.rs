@@ -123,11 +123,11 @@ pub fn comparisons(report: &Report, headline: bool) -> Option<Table> {
         ("its interval", Right),
         ("change", Right),
         ("interval", Right),
+        ("verdict", Left),
         ("p, corrected", Right),
         ("two baselines", Right),
         ("could see", Right),
         ("blocks", Right),
-        ("verdict", Left),
     ]);
     for claim in claims::claims(report, headline) {
         let noise = noise_interval(report, claim);
@@ -143,11 +143,11 @@ pub fn comparisons(report: &Report, headline: bool) -> Option<Table> {
                 added.interval.unwrap_or_default(),
                 change.point,
                 change.interval.unwrap_or_default(),
+                words::verdict(comparison.verdict).to_owned(),
                 p.map_or(String::new(), format::p_value),
                 noise.clone().unwrap_or_default(),
                 smallest(comparison.detectable_ratio),
                 comparison.blocks.to_string(),
-                words::verdict(comparison.verdict).to_owned(),
             ]);
         }
     }

@@ -1,13 +1,13 @@
 //! Whatever a run left behind, rendering it never panics.
 
-use flora_bench::report::chart::{CHARTS, NARROW, WIDE, svg};
-use flora_bench::report::{Report, console, csv, html, markdown, render};
+use flora_bench::report::chart::{CHARTS, NARROW, WIDE, draw_claim, svg};
+use flora_bench::report::{Report, Verdict, claims, console, csv, html, markdown, render};
 use flora_bench::sample::Sample;
 use flora_bench::trial::TrialStatus;
 use proptest::prelude::*;
 
 use crate::fixtures;
-use crate::markup::assert_balanced;
+use crate::markup::{assert_balanced, without_script};
 
 /// Renders everything but the bitmaps.
 fn texts(report: &Report, samples: &[Sample]) {
@@ -16,7 +16,7 @@ fn texts(report: &Report, samples: &[Sample]) {
     assert!(!csv::render(report).is_empty());
     let page = html::render(report, samples);
     assert_balanced(&page);
-    assert!(!page.contains("NaN"));
+    assert!(!without_script(&page).contains("NaN"));
     for chart in CHARTS {
         for width in [WIDE, NARROW] {
             let scene = chart.scene(report, samples, width);
@@ -27,6 +27,13 @@ fn texts(report: &Report, samples: &[Sample]) {
                 "{}",
                 chart.file
             );
+        }
+    }
+    for claim in [claims(report, true), claims(report, false)].concat() {
+        for width in [WIDE, NARROW] {
+            let scene = draw_claim(report, claim, width);
+            assert!(scene.height.is_finite() && scene.height > 0.0);
+            assert!(!svg(&scene, "claim").contains("NaN"));
         }
     }
 }
@@ -74,6 +81,67 @@ fn every_trial_failed() {
     files(&report, &samples);
 }
 
+/// One block: points without intervals, and no noise floor to hold them against.
+#[test]
+fn one_block() {
+    let (mut report, samples) = fixtures::agents();
+    for comparison in &mut report.comparisons {
+        comparison.blocks = 1;
+        (comparison.low, comparison.high) = (None, None);
+        (comparison.overhead_low, comparison.overhead_high) = (None, None);
+        (comparison.p_value, comparison.adjusted_p_value) = (None, None);
+        comparison.detectable_ratio = None;
+        comparison.verdict = Verdict::Inconclusive;
+        comparison.reason = Some("a single block has no interval".to_owned());
+        comparison.block_ratios.truncate(1);
+    }
+    report.noise_floor.clear();
+    files(&report, &samples);
+    assert!(console::render(&report).contains("1 block, so no interval"));
+}
+
+#[test]
+fn nothing_compared() {
+    let (mut report, samples) = fixtures::agents();
+    report.comparisons.clear();
+    report.noise_floor.clear();
+    report.drifts.clear();
+    files(&report, &samples);
+    assert!(!html::render(&report, &samples).contains("id=\"overhead\""));
+}
+
+/// Twelve arms: changes from −60 to +2500 %, among them some whose verdict is open, all with long names.
+#[test]
+fn twelve_arms_far_apart() {
+    let (mut report, samples) = fixtures::agents();
+    let model = report.comparisons[0].clone();
+    report.comparisons.clear();
+    for (n, ratio) in [
+        -0.6, -0.01, 0.0, 0.002, 0.01, 0.1, 0.3, 1.0, 2.5, 9.0, 25.0, -1.0,
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut arm = report.scenarios[1].clone();
+        arm.name = format!(
+            "an-arm-whose-name-says-everything-about-its-settings-{n}-{}",
+            "x".repeat(n * 9)
+        );
+        let mut comparison = model.clone();
+        comparison.scenario = arm.name.clone();
+        comparison.overhead_ratio = ratio;
+        (comparison.low, comparison.high) = (Some(ratio - 0.05), Some(ratio + 0.05));
+        comparison.verdict = Verdict::Inconclusive;
+        comparison.reason = None;
+        for block in &mut comparison.block_ratios {
+            block.ratio += ratio;
+        }
+        report.comparisons.push(comparison);
+        report.scenarios.push(arm);
+    }
+    files(&report, &samples);
+}
+
 /// Numbers that break drawings: none, nought, tiny, huge, and what is no number.
 fn odd() -> impl Strategy<Value = f64> {
     prop_oneof![
@@ -115,10 +183,24 @@ fn disturb(report: &mut Report, samples: &mut [Sample], numbers: &[f64]) {
     for comparison in &mut report.comparisons {
         comparison.overhead_ratio = next();
         comparison.low = Some(next());
+        comparison.high = Some(next());
+        comparison.overhead = next();
+        comparison.overhead_low = Some(next());
+        comparison.overhead_high = Some(next());
+        comparison.injected = Some(next());
         comparison.p_value = Some(next());
+        comparison.margin_ratio = next();
+        comparison.detectable_ratio = Some(next());
+        for block in &mut comparison.block_ratios {
+            block.ratio = next();
+        }
+    }
+    for drift in &mut report.drifts {
+        (drift.per_hour_ratio, drift.p_value) = (next(), next());
     }
     for floor in &mut report.noise_floor {
         floor.overhead_ratio = next();
+        (floor.low, floor.high) = (Some(next()), Some(next()));
         floor.detectable_ratio = Some(next());
     }
     for check in &mut report.cross_checks {
@@ -147,6 +229,14 @@ proptest! {
     #[test]
     fn odd_numbers(numbers in proptest::collection::vec(odd(), 1..40)) {
         let (mut report, mut samples) = fixtures::agents();
+        disturb(&mut report, &mut samples, &numbers);
+        texts(&report, &samples);
+    }
+
+    /// Nor where trials live side by side.
+    #[test]
+    fn odd_numbers_in_turns(numbers in proptest::collection::vec(odd(), 1..40)) {
+        let (mut report, mut samples) = fixtures::turns();
         disturb(&mut report, &mut samples, &numbers);
         texts(&report, &samples);
     }

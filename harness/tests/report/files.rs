@@ -10,6 +10,8 @@ use crate::fixtures;
 fn everything_is_written_and_nothing_is_left_over() {
     let (report, samples) = fixtures::baseline();
     let directory = tempfile::tempdir().unwrap();
+    fs::create_dir_all(directory.path().join("charts")).unwrap();
+    fs::write(directory.path().join("charts/overhead.svg"), "old").unwrap();
     // Twice, for a report may be rendered again over an older one.
     for _ in 0..2 {
         render(&report, &samples, directory.path()).unwrap();
@@ -32,8 +34,9 @@ fn everything_is_written_and_nothing_is_left_over() {
             "report.md"
         ]
     );
-    let charts =
-        ["cost", "latency", "memory", "timeline"].map(|n| [format!("{n}.png"), format!("{n}.svg")]);
+    let charts = ["blocks", "cost", "latency", "ledger", "memory", "timeline"]
+        .map(|n| [format!("{n}.png"), format!("{n}.svg")]);
+    // Nothing was compared, so there is no overhead to draw, nor one from an older rendering.
     assert_eq!(names("charts"), charts.concat());
 
     let json = fs::read_to_string(directory.path().join("report.json")).unwrap();

@@ -1,7 +1,7 @@
 //! As much of an XML and HTML reader as the tests need.
 
 /// Elements that HTML closes by itself.
-const VOID: [&str; 5] = ["meta", "br", "hr", "img", "link"];
+const VOID: [&str; 6] = ["meta", "br", "hr", "img", "link", "input"];
 
 /// Every element that is opened is closed, in the right order.
 pub fn assert_balanced(text: &str) {
@@ -32,12 +32,17 @@ pub fn assert_balanced(text: &str) {
             open.push(name.clone());
         }
         rest = after;
-        // Text of style sheets is no markup.
-        if name == "style" && !tag.starts_with('/') {
-            rest = &rest[rest.find("</style").expect("a style sheet ends")..];
+        // Text of style sheets and scripts is no markup.
+        if ["style", "script"].contains(&name.as_str()) && !tag.starts_with('/') {
+            rest = &rest[rest.find(&format!("</{name}")).expect("it ends")..];
         }
     }
     assert!(open.is_empty(), "never closed: {open:?}");
+}
+
+/// The page without its script, which speaks of numbers that are none.
+pub fn without_script(page: &str) -> &str {
+    page.split("<script").next().unwrap_or(page)
 }
 
 /// The `>` that is not inside a quoted attribute.

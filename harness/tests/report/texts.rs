@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use flora_bench::report::{Report, console, csv, markdown};
+use flora_bench::report::{Report, Verdict, console, csv, markdown};
+use flora_bench::sample::Subject;
 
 use crate::fixtures;
 
@@ -57,7 +58,12 @@ fn markdown_of_agents() {
 
 #[test]
 fn console_lines_have_at_most_100_columns() {
-    for report in [fixtures::baseline().0, fixtures::agents().0] {
+    for report in [
+        fixtures::baseline().0,
+        fixtures::agents().0,
+        fixtures::many().0,
+        fixtures::turns().0,
+    ] {
         for line in console::render(&report).lines() {
             assert!(line.chars().count() <= 100, "{line}");
         }
@@ -98,13 +104,108 @@ fn csv_reads_back() {
             .iter()
             .flat_map(|s| s.statistics.iter().map(move |stat| (s, stat)))
     };
-    assert_eq!(text.lines().count(), 1 + statistics().count());
-    for (line, (scenario, statistic)) in lines.zip(statistics()) {
+    let rows = statistics().count() + report.comparisons.len() + report.noise_floor.len();
+    assert_eq!(text.lines().count(), 1 + rows);
+    for (line, (scenario, statistic)) in lines.by_ref().zip(statistics()) {
         assert_eq!(line.len(), header.len(), "{line:?}");
+        assert_eq!(line[column("kind")], "statistic");
         assert_eq!(line[column("scenario")], scenario.name);
         assert_eq!(line[column("metric")], statistic.metric.as_str());
         assert_eq!(line[column("estimate")].parse(), Ok(statistic.estimate));
         assert_eq!(line[column("high")].parse().ok(), statistic.high);
         assert_eq!(line[column("quantile")].parse().ok(), statistic.quantile);
+    }
+}
+
+#[test]
+fn csv_has_comparisons_and_the_noise_floor() {
+    let report = fixtures::agents().0;
+    let text = csv::render(&report);
+    let lines: Vec<Vec<String>> = text.lines().map(fields).collect();
+    let column = |name: &str| lines[0].iter().position(|column| column == name).unwrap();
+    let of = |kind: &str| {
+        let (kind, at) = (kind.to_owned(), column("kind"));
+        lines.iter().filter(move |line| line[at] == kind)
+    };
+    for (line, comparison) in of("comparison").zip(&report.comparisons) {
+        assert_eq!(line.len(), lines[0].len(), "{line:?}");
+        assert_eq!(line[column("scenario")], comparison.scenario);
+        assert_eq!(line[column("baseline")], "baseline");
+        assert_eq!(line[column("estimate")].parse(), Ok(comparison.overhead));
+        assert_eq!(line[column("low")].parse().ok(), comparison.overhead_low);
+        assert_eq!(
+            line[column("overhead_ratio")].parse(),
+            Ok(comparison.overhead_ratio)
+        );
+        assert_eq!(line[column("ratio_high")].parse().ok(), comparison.high);
+        assert_eq!(line[column("p_value")].parse().ok(), comparison.p_value);
+        assert_eq!(line[column("blocks")].parse(), Ok(comparison.blocks));
+        assert_eq!(line[column("headline")].parse(), Ok(comparison.headline));
+        assert_eq!(
+            line[column("reason")],
+            comparison.reason.clone().unwrap_or_default()
+        );
+    }
+    assert_eq!(of("comparison").count(), report.comparisons.len());
+    let floor: Vec<_> = of("noise_floor").collect();
+    assert_eq!(floor.len(), 1);
+    assert_eq!(floor[0][column("scenario")], "baseline-twin");
+    assert_eq!(floor[0][column("overhead_ratio")], "0.001");
+    assert_eq!(floor[0][column("estimate")], "");
+}
+
+/// One sentence per verdict, with everything that it rests on.
+#[test]
+fn verdicts_are_sentences() {
+    let mut report = fixtures::agents().0;
+    report.comparisons.truncate(1);
+    let mut say = |verdict, ratio: f64, base: f64, reason: Option<&str>| {
+        let found = &mut report.comparisons[0];
+        found.verdict = verdict;
+        found.reason = reason.map(str::to_owned);
+        found.overhead_ratio = ratio;
+        (found.low, found.high) = (Some(ratio - 0.004), Some(ratio + 0.004));
+        found.overhead = ratio * base;
+        found.overhead_low = Some((ratio - 0.004) * base);
+        found.overhead_high = Some((ratio + 0.004) * base);
+        found.detectable_ratio = Some(0.005);
+        (found.blocks, found.subject) = (12, Subject::Target);
+        console::render(&report)
+            .lines()
+            .skip(2)
+            .take(2)
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    for (verdict, ratio, reason, expected) in [
+        (
+            Verdict::Higher,
+            0.012,
+            None,
+            "flora adds 1.2 µs (+1.2 %, 0.8 to 1.6 %, 95 %, 12 blocks) of target CPU per request: higher; this run could have seen 0.5 %",
+        ),
+        (
+            Verdict::Lower,
+            -0.012,
+            None,
+            "flora saves 1.2 µs (−1.2 %, −1.6 to −0.8 %, 95 %, 12 blocks) of target CPU per request: lower; this run could have seen 0.5 %",
+        ),
+        (
+            Verdict::NoDifference,
+            0.001,
+            None,
+            "flora: no difference beyond ±2 % in target CPU per request (+0.1 %, −0.3 to 0.5 %, 95 %, 12 blocks); this run could have seen 0.5 %",
+        ),
+        (
+            Verdict::Inconclusive,
+            0.019,
+            Some("it reaches beyond the margin of ±2 %"),
+            "flora: inconclusive in target CPU per request (+1.9 %, 1.5 to 2.3 %, 95 %, 12 blocks): it reaches beyond the margin of ±2 %; this run could have seen 0.5 %",
+        ),
+    ] {
+        let said = say(verdict, ratio, 1e-4, reason);
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        let said = said.trim_start_matches("• ");
+        assert!(said.contains(expected), "{said}\n{expected}");
     }
 }

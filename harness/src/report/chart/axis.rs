@@ -183,7 +183,8 @@ impl Axis {
         let decimals = |value: f64| {
             let step = if self.is_log() { value.abs() } else { step } / self.scale.divisor;
             if step.is_finite() && step > 0.0 {
-                (-step.log10().floor() as i32).clamp(0, 9)
+                // A step of one is a hair less when it comes from hundredths.
+                (-(step.log10() + 1e-9).floor() as i32).clamp(0, 9)
             } else {
                 0
             }

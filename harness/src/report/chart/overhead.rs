@@ -153,7 +153,7 @@ fn injected(comparison: &Comparison) -> Option<f64> {
 fn cup(scene: &mut Scene, (x, y): Point) {
     let (top, bottom) = (y - 8.0, y + 8.0);
     for side in [-1.0, 1.0] {
-        let corners = [(6.0, top), (8.0, top), (8.0, bottom), (6.0, bottom)];
+        let corners = [(4.5, top), (6.5, top), (6.5, bottom), (4.5, bottom)];
         let points = corners.map(|(dx, y)| (x + side * dx, y)).to_vec();
         scene.line(points, 1.6, INK);
     }
@@ -300,7 +300,7 @@ fn labels_above(scene: &mut Scene, comparison: &Comparison, y: f64) {
     );
     let text = font::fit(&text, TEXT, false, room * 0.75);
     let used = font::width(&text, TEXT, false) + GAP;
-    let name = font::fit(&comparison.scenario, TEXT, false, room - used);
+    let name = font::fit(&comparison.scenario, TEXT, true, room - used);
     // The scale's lines must not run through words.
     let top = (MARGIN - 2.0, y + 2.0);
     scene.rect(top, (scene.width - MARGIN + 2.0, y + LINE), PAPER);

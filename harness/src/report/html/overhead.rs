@@ -73,23 +73,29 @@ fn controls(report: &Report, headline: &[Claim], others: &[Claim]) -> Markup {
     };
     html! {
         div .controls role="search" aria-label="What is shown" {
-            label for="figure" { "Figure" }
-            select #figure {
-                option value="" { "All headline figures" }
-                @if !headline.is_empty() {
-                    optgroup label="Headline" { @for claim in headline { (option(claim)) } }
-                }
-                @if !others.is_empty() {
-                    optgroup label="Others" { @for claim in others { (option(claim)) } }
+            span .control {
+                label for="figure" { "Figure" }
+                select #figure {
+                    option value="" { "All headline figures" }
+                    @if !headline.is_empty() {
+                        optgroup label="Headline" { @for claim in headline { (option(claim)) } }
+                    }
+                    @if !others.is_empty() {
+                        optgroup label="Others" { @for claim in others { (option(claim)) } }
+                    }
                 }
             }
-            label for="scenario" { "Scenario" }
-            select #scenario {
-                option value="" { "All" }
-                @for scenario in &report.scenarios { option { (scenario.name) } }
+            span .control {
+                label for="scenario" { "Scenario" }
+                select #scenario {
+                    option value="" { "All" }
+                    @for scenario in &report.scenarios { option { (scenario.name) } }
+                }
             }
-            label for="text" { "Rows with" }
-            input #text type="search" autocomplete="off" spellcheck="false";
+            span .control {
+                label for="text" { "Rows with" }
+                input #text type="search" autocomplete="off" spellcheck="false";
+            }
             button #reset type="button" { "Show all" }
             span #status role="status" {}
         }

@@ -38,17 +38,18 @@
     scenario.value = known ? state.get('scenario') : '';
     if (text.value !== (state.get('text') || '')) text.value = state.get('text') || '';
     const words = text.value.toLowerCase().split(/\s+/).filter(Boolean);
+    const others = (section) => Boolean(scenario.value) && section.dataset.scenario !== scenario.value;
     let shown = 0, count = 0;
     for (const row of all('table[data-filter] tbody tr')) {
       const content = row.textContent.toLowerCase();
-      const fits = (!scenario.value || row.dataset.scenario === undefined || row.dataset.scenario === scenario.value)
-        && words.every((word) => content.includes(word));
+      const of = row.closest('[data-scenario]');
+      const fits = !(of && others(of)) && words.every((word) => content.includes(word));
       row.classList.toggle('off', !fits);
       count += 1;
       if (fits) shown += 1;
     }
     for (const section of all('section[data-scenario]')) {
-      section.classList.toggle('off', Boolean(scenario.value) && section.dataset.scenario !== scenario.value);
+      section.classList.toggle('off', others(section));
     }
     status.textContent = shown === count ? '' : `${shown} of ${count} rows`;
   };

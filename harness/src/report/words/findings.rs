@@ -19,6 +19,8 @@ pub struct Finding {
     pub main: String,
     /// Further sentences about the same arm.
     pub further: Vec<String>,
+    /// Whether it is a verdict; if not, it is what surrounds them.
+    pub verdict: bool,
 }
 
 /// What the run found, most important first: an arm's verdicts, then arms without figures, then the
@@ -27,6 +29,7 @@ pub fn findings(report: &Report) -> Vec<Finding> {
     let alone = |main: String| Finding {
         main,
         further: Vec::new(),
+        verdict: false,
     };
     let usable = |s: &&ScenarioReport| s.status == ScenarioStatus::Ok;
     let compared = |s: &ScenarioReport| !claims::of_scenario(report, s).is_empty();
@@ -37,6 +40,7 @@ pub fn findings(report: &Report) -> Vec<Finding> {
         Some(Finding {
             main: sentences.next()?,
             further: sentences.collect(),
+            verdict: true,
         })
     });
     let unusable = report
@@ -172,9 +176,16 @@ fn over_blocks(report: &Report, interval: Option<String>, blocks: u32) -> String
     }
 }
 
-/// A ratio without its sign, as a change is printed.
+/// A ratio without its sign, and without digits that say nothing: `0.5 %`.
 fn small(ratio: f64) -> String {
-    unsigned(&format::change(ratio, None, None).point)
+    let text = unsigned(&format::change(ratio, None, None).point);
+    match text.strip_suffix(" %") {
+        Some(number) if number.contains('.') => {
+            let number = number.trim_end_matches('0').trim_end_matches('.');
+            format!("{number} %")
+        }
+        _ => text,
+    }
 }
 
 fn unsigned(text: &str) -> String {
