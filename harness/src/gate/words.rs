@@ -4,7 +4,7 @@ use super::{Gate, Judgement, Key, Limit, Outcome};
 use crate::report::format;
 use crate::report::words;
 
-/// `CPU per request (total)`.
+/// `CPU per request (target + agent)`.
 pub fn figure(judgement: &Judgement) -> String {
     self::key(&judgement.budget.key)
 }
@@ -89,7 +89,7 @@ fn cells_of(texts: impl IntoIterator<Item = format::Estimate>) -> Cells {
     }
 }
 
-/// One judgement in a sentence: `CPU per request (total) of flora: +5.4 % (+4.2 to +6.5 %), +5 % is allowed`.
+/// One judgement in a sentence: `CPU per request (target) of flora: +5.4 % (+4.2 to +6.5 %), +5 % is allowed`.
 pub fn sentence(judgement: &Judgement) -> String {
     let Cells { change, interval } = judged(judgement);
     let mut text = format!("{} of {}", figure(judgement), judgement.scenario);

@@ -355,7 +355,7 @@ budgets:
         "{markdown}"
     );
     assert!(
-        markdown.contains("Noise floor of CPU per request (target): +0.1 %"),
+        markdown.contains("Noise floor of CPU per request (target): +0.1"),
         "{markdown}"
     );
     let lines = github::annotations(&gate);

@@ -115,10 +115,10 @@ fn key(scene: &mut Scene, report: &Report, claims: &[Claim], y: f64) -> f64 {
         });
     }
     if all.iter().any(|c| injected(c).is_some()) {
-        key.item(scene, "what was injected", |scene, at| cup(scene, at));
+        key.item(scene, "what was injected", cup);
     }
     if all.iter().any(|c| !c.block_ratios.is_empty()) {
-        key.item(scene, "one block", |scene, at| block(scene, at));
+        key.item(scene, "one block", block);
     }
     if claims.iter().any(|c| claims::noise(report, *c).is_some()) {
         key.item(scene, "two identical baselines", |scene, (x, y)| {

@@ -1,5 +1,7 @@
 //! Counters of the samples → curves over the time of the run.
 
+use std::cmp::Ordering;
+
 use crate::sample::{Reading, Sample, Subject};
 
 /// A curve in pieces: a new trial starts a new one, for its counters start anew.
@@ -125,14 +127,19 @@ pub fn together(pieces: &Pieces, join: Join, step: f64) -> Pieces {
     if step <= 0.0 || !step.is_finite() {
         return Vec::new();
     }
-    let span = |piece: &Vec<(f64, f64)>| Some((piece.first()?.0, piece.last()?.0));
-    let mut living: Vec<((f64, f64), &Vec<(f64, f64)>)> = pieces
-        .iter()
-        .filter_map(|piece| Some((span(piece)?, piece)))
-        .collect();
-    living.sort_by(|a, b| a.0.0.total_cmp(&b.0.0));
+    let ends = |piece: &[(f64, f64)]| Some((piece.first()?.0, piece.last()?.0));
+    let mut living: Vec<&Vec<(f64, f64)>> = pieces.iter().collect();
+    living.sort_by(|a, b| {
+        a.first()
+            .map(|p| p.0)
+            .partial_cmp(&b.first().map(|p| p.0))
+            .unwrap_or(Ordering::Equal)
+    });
     let mut groups: Vec<((f64, f64), Pieces)> = Vec::new();
-    for ((start, end), piece) in living {
+    for piece in living {
+        let Some((start, end)) = ends(piece) else {
+            continue;
+        };
         match groups.last_mut() {
             Some((span, group)) if start < span.1 => {
                 span.1 = span.1.max(end);
