@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::exit::{self, Failure};
 use super::{print, print_json};
-use crate::compare::{self, Changes, CompareError, Side, console, markdown};
+use crate::compare::{self, Changes, CompareError, Side, console, markdown, setting};
 use crate::plan::Plan;
 use crate::record::{self, Records};
 use crate::report::{self, Report};
@@ -15,9 +15,9 @@ use crate::report::{self, Report};
 ///
 /// Two runs (agent v1 against v2): for every arm that both have, how its
 /// overhead over its own run's baseline changed, and how its plain figures
-/// changed. The former is the robust one: what differs between machines and
-/// days slows the baseline as well, and cancels. Two arms of one run are
-/// compared block by block.
+/// changed. The former is the robust one: what slows a whole run alike, such
+/// as another day, slows its baseline as well and cancels. Two arms of one run
+/// are compared block by block.
 ///
 /// Runs whose figures can't be compared (another request rate, window, load
 /// driver, target, CPU accounting, …) are refused with exit code 2; another
@@ -123,7 +123,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         }
         (None, None) => return Err(Failure::message(exit::USAGE, "RUN_B is missing")),
     };
-    refuse(&changes, arguments.force)?;
+    refuse(&changes, arguments.force, a.plan.load.rate)?;
     for warning in changes.warnings().chain(changes.refusals()) {
         log::warn!(
             "the two differ in {}: {} in A, {} in B",
@@ -153,7 +153,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-fn refuse(changes: &Changes, force: bool) -> Result<(), Failure> {
+fn refuse(changes: &Changes, force: bool, rate: f64) -> Result<(), Failure> {
     let refusals: Vec<String> = changes
         .refusals()
         .map(|d| format!("  {}: {} in A, {} in B", d.what, d.a, d.b))
@@ -161,10 +161,17 @@ fn refuse(changes: &Changes, force: bool) -> Result<(), Failure> {
     if refusals.is_empty() || force {
         return Ok(());
     }
+    // A rate that is found from the baseline's capacity is seldom found twice.
+    let other_rate = changes.refusals().any(|d| d.what == setting::RATE);
+    let hint = if other_rate {
+        format!(" (`scenario --rate {rate}`)")
+    } else {
+        String::new()
+    };
     Err(Failure::message(
         exit::USAGE,
         format!(
-            "these figures can't be compared, because the two differ in\n{}\nmeasure both alike, or compare them all the same with --force",
+            "these figures can't be compared, because the two differ in\n{}\nmeasure both alike{hint}, or compare them all the same with --force",
             refusals.join("\n")
         ),
     ))

@@ -36,6 +36,9 @@ pub enum Weight {
     Compared,
 }
 
+/// What the offered rate is called.
+pub const RATE: &str = "request rate";
+
 /// Keys of a target that leave its cost alone, or are compared by themselves.
 const TARGET_ASIDE: [&str; 3] = ["port", "startup_timeout_seconds", "inject"];
 /// Keys of a load that leave the target's cost alone; the rate that was offered is in the plan.
@@ -95,7 +98,7 @@ fn plans(list: &mut List, a: Side<'_>, b: Side<'_>) {
     list.add(Refuses, "backend", &plan_a.backend, &plan_b.backend);
     list.add(
         Refuses,
-        "request rate",
+        RATE,
         rate(plan_a.load.rate),
         rate(plan_b.load.rate),
     );

@@ -173,7 +173,7 @@ pub fn legend(changes: &Changes) -> Vec<String> {
     };
     if any(Way::Overhead) {
         lines.push(format!(
-            "overhead: each run's arm against that run's own baseline, then B against A ({level}). What differs between machines and days cancels; the verdict is from this one."
+            "overhead: each run's arm against that run's own baseline, then B against A ({level}). What slows a whole run alike cancels; the verdict is from this one."
         ));
     }
     if any(Way::Plain) {

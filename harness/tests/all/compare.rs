@@ -277,7 +277,10 @@ fn the_command_refuses_forces_and_warns() {
         stderr.contains("request rate: 800 requests per second in A, 900"),
         "{stderr}"
     );
-    assert!(stderr.contains("--force"), "{stderr}");
+    assert!(
+        stderr.contains("--rate 800") && stderr.contains("--force"),
+        "{stderr}"
+    );
     let (code, stdout, stderr) = compare_with(&["a", "b", "--force"], out.path());
     assert_eq!(code, 0, "{stderr}");
     assert!(
