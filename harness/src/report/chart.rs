@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
+//! - [`history`]: many runs → [`Scene`]
 //! - `figures`, `rows`, `legend`, `series`, `axis`, `palette`, `font`: what they share
 //! - `scene`, `svg`, `paint`: shapes, and their way to SVG and PNG
 
@@ -10,6 +11,7 @@ mod blocks;
 mod cost;
 mod figures;
 mod font;
+pub mod history;
 mod latency;
 mod ledger;
 mod legend;

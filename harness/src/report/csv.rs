@@ -187,14 +187,14 @@ fn unit(metric: Metric) -> &'static str {
     }
 }
 
-fn number(value: Option<f64>) -> String {
+pub(crate) fn number(value: Option<f64>) -> String {
     value
         .filter(|v| v.is_finite())
         .map_or(String::new(), |v| v.to_string())
 }
 
 /// A field in quotes where RFC 4180 asks for them.
-fn quote(field: &str) -> String {
+pub(crate) fn quote(field: &str) -> String {
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {

@@ -97,7 +97,7 @@ mod tests {
     #[test]
     fn as_scipy_gives_it() {
         let reference: Reference =
-            serde_json::from_str(include_str!("welch_reference.json")).unwrap();
+            serde_json::from_str(include_str!("../../tests/fixtures/welch.json")).unwrap();
         assert!(reference.cases.len() >= 8);
         for case in reference.cases {
             let welch = welch(&case.first, &case.second, case.confidence).unwrap();
