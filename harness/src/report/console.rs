@@ -22,7 +22,7 @@ pub fn render(report: &Report) -> String {
 
     if let Some(comparisons) = tables::comparisons(report, true) {
         page.section(&format!(
-            "Against the baseline (intervals: {})",
+            "Against the baseline (intervals: {}; p corrected for the number of claims)",
             words::confidence(report)
         ));
         page.claims(&comparisons);
@@ -39,7 +39,7 @@ pub fn render(report: &Report) -> String {
         page.table(&overview);
     }
     if let Some(others) = tables::comparisons(report, false) {
-        page.section("Other figures against the baseline (corrected among themselves)");
+        page.section("Other figures against the baseline (p corrected among themselves)");
         page.claims(&others);
     }
     for scenario in &report.scenarios {
@@ -178,7 +178,7 @@ impl Page {
     /// A table of comparisons in which every claim has a line of its own above its arms.
     fn claims(&mut self, table: &Table) {
         let claims = table.pick(&["figure", "of", "two baselines"]);
-        let arms = table.pick(&[
+        let mut arms = table.pick(&[
             "scenario",
             "overhead",
             "change",
@@ -187,6 +187,10 @@ impl Page {
             "could see",
             "verdict",
         ]);
+        if let Some(p) = arms.column("p, corrected") {
+            // The section above says that it is corrected; names need the room.
+            arms.columns[p].0 = "p";
+        }
         let widths = widths(&arms);
         self.row(&arms, &widths, &headings(&arms), "  ");
         for (n, row) in arms.rows.iter().enumerate() {

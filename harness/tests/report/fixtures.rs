@@ -212,7 +212,7 @@ pub fn agents() -> (Report, Vec<Sample>) {
     report.drifts = vec![DriftReport {
         metric: Metric::CpuSecondsPerRequest,
         subject: Subject::Target,
-        per_hour_ratio: 0.031,
+        per_hour_ratio: 0.21,
         p_value: 0.02,
     }];
     report.noise_floor = vec![NoiseFloor {

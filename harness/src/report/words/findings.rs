@@ -6,7 +6,7 @@ use crate::report::claims::{self, Claim};
 use crate::report::{
     Comparison, DriftReport, NoiseFloor, Report, ScenarioReport, ScenarioStatus, Verdict, format,
 };
-use crate::sample::Subject;
+use crate::sample::{Phase, Subject};
 use crate::scenario::TWIN;
 
 /// A drift that chance alone explains less often than this is told.
@@ -146,8 +146,11 @@ fn verdict(report: &Report, comparison: &Comparison) -> String {
         format!("; this run could have seen {}", small(ratio))
     });
     if let Some(injected) = comparison.injected {
-        let injected = format::difference(metric.unit(), injected, None, None).point;
-        seen += &format!("; {} were injected", unsigned(&injected));
+        let amount = format::difference(metric.unit(), injected, None, None).point;
+        seen += &match injected {
+            0.0 => "; nothing was injected".to_owned(),
+            _ => format!("; {} were injected", unsigned(&amount)),
+        };
     }
     match comparison.verdict {
         Verdict::Higher => format!("{scenario} adds {amount} ({basis}) of {what}: higher{seen}"),
@@ -266,6 +269,18 @@ fn main_floors(report: &Report) -> Vec<&NoiseFloor> {
         .collect()
 }
 
+/// From the beginning of the first window to the end of the last.
+fn run_hours(report: &Report) -> Option<f64> {
+    let windows = || {
+        let phases = report.trials.iter().flat_map(|trial| &trial.phases);
+        phases.filter(|span| span.phase == Phase::Measure)
+    };
+    let start = windows().map(|span| span.start).reduce(f64::min)?;
+    let end = windows().map(|span| span.end).reduce(f64::max)?;
+    let hours = (end - start) / 3600.0;
+    (hours.is_finite() && hours > 0.0).then_some(hours)
+}
+
 /// Costs that moved while the run went on, a sentence each.
 pub fn drifts(report: &Report) -> Vec<String> {
     let told = |drift: &&DriftReport| drift.p_value < DRIFT_P_MAX;
@@ -280,10 +295,19 @@ pub fn drifts(report: &Report) -> Vec<String> {
         } else {
             "rose"
         };
+        // A change per hour says little of a run that took minutes.
+        let (change, time) = match run_hours(report) {
+            Some(hours) => {
+                let seconds = format::duration(hours * 3600.0);
+                let ratio = (1.0 + drift.per_hour_ratio).powf(hours) - 1.0;
+                (ratio, format!("in the {seconds} of the run"))
+            }
+            None => (drift.per_hour_ratio, "per hour".to_owned()),
+        };
         format!(
-            "While the run went on, {what} {went} in all arms by {} per hour (p {}). Arms are \
+            "While the run went on, {what} {went} in all arms by {} {time} (p {}). Arms are \
              compared within blocks, which takes it out of the comparisons.",
-            small(drift.per_hour_ratio.abs()),
+            small(change.abs()),
             format::p_value(drift.p_value)
         )
     };
