@@ -31,6 +31,9 @@ const TRIAL_EXTRA_SECONDS: f64 = 0.25;
 /// Checks and calibration before the first trial, roughly, in seconds.
 const PREPARATION_SECONDS: f64 = 5.0;
 
+/// How long a lock is waited for that somebody else holds.
+const LOCK_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How a run is made.
 #[derive(Clone, Debug, Args)]
 pub struct Options {
@@ -614,16 +617,28 @@ pub fn lock() -> Result<File, Failure> {
                 format!("cannot open the lock {}: {error}", path.display()),
             )
         })?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Failure::message(
-            exit::MISSING,
-            "another flora-bench measures on this machine; two at once would measure each other, so wait until it is done",
-        )),
-        Err(std::fs::TryLockError::Error(error)) => Err(Failure::message(
-            exit::MISSING,
-            format!("cannot lock {}: {error}", path.display()),
-        )),
+    // A child that a killed run was just starting holds a copy of its lock
+    // until it has been moved to its control groups, a few tenths of a second.
+    let deadline = std::time::Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(std::fs::TryLockError::WouldBlock) if std::time::Instant::now() < deadline => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(std::fs::TryLockError::WouldBlock) => {
+                return Err(Failure::message(
+                    exit::MISSING,
+                    "another flora-bench measures on this machine; two at once would measure each other, so wait until it is done",
+                ));
+            }
+            Err(std::fs::TryLockError::Error(error)) => {
+                return Err(Failure::message(
+                    exit::MISSING,
+                    format!("cannot lock {}: {error}", path.display()),
+                ));
+            }
+        }
     }
 }
 

@@ -414,8 +414,9 @@ fn bad_run_directories() {
     let (code, _, stderr) = run(&mut gate(directory.path(), &budget));
     assert_eq!(code, 2);
     assert!(stderr.contains("schema version 99"), "{stderr}");
-    // The run that the README shows has only a baseline.
-    let (code, _, stderr) = run(&mut gate(&repository().join("results/example"), &budget));
+    // This run has only a baseline.
+    let baseline = repository().join("results/calibration/same/2026-11-25T014608Z-baseline");
+    let (code, _, stderr) = run(&mut gate(&baseline, &budget));
     assert_eq!(code, 2);
     assert!(stderr.contains("only the baseline"), "{stderr}");
 }
