@@ -18,14 +18,6 @@ pub mod github_action_benchmark;
 pub mod go_bench;
 pub mod otava;
 
-/// Whose figures are exported: the application's and the agent's, not the experiment's own.
-pub const SUBJECTS: [Subject; 4] = [
-    Subject::Target,
-    Subject::Agent,
-    Subject::Total,
-    Subject::Node,
-];
-
 /// A figure that others may keep.
 #[derive(Clone, Copy, Debug)]
 pub struct Exported<'a> {
@@ -60,7 +52,7 @@ pub fn figures(report: &Report) -> impl Iterator<Item = Exported<'_>> {
 /// target once more.
 fn is_exported(scenario: &ScenarioReport, metric: Metric, subject: Subject) -> bool {
     metric.is_compared()
-        && SUBJECTS.contains(&subject)
+        && Subject::RESULTS.contains(&subject)
         && (subject != Subject::Total || scenario.has_agent())
 }
 

@@ -153,8 +153,8 @@ impl Recorder {
     /// # Errors
     /// When a file is missing, edited beyond its form, or can't be written.
     pub fn resume(directory: &Path) -> Result<(Self, Records), RecordError> {
-        // The plan first: what is no run directory must not be written to.
-        read_versioned::<Plan>(&directory.join(PLAN))?;
+        // What is no run directory must not be written to.
+        require_run(directory)?;
         for name in [TRIALS, SAMPLES, RESUMPTIONS] {
             drop_unfinished(&directory.join(name))?;
         }
@@ -218,6 +218,14 @@ impl Recorder {
             }
         })
     }
+}
+
+/// Whether this is a run's directory: whether it holds a plan.
+///
+/// # Errors
+/// When the plan is missing or not of its form.
+pub fn require_run(directory: &Path) -> Result<(), RecordError> {
+    read_versioned::<Plan>(&directory.join(PLAN)).map(|_| ())
 }
 
 /// Cuts off what follows the last line break.

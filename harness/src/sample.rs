@@ -41,6 +41,25 @@ impl Subject {
         Subject::VictoriaMetrics,
     ];
 
+    /// Whom a figure can be about.
+    pub const ALL: [Subject; 7] = [
+        Subject::Target,
+        Subject::Agent,
+        Subject::Total,
+        Subject::Node,
+        Subject::Load,
+        Subject::Harness,
+        Subject::VictoriaMetrics,
+    ];
+
+    /// Whose figures are a result: the application's and the agent's, not the experiment's own.
+    pub const RESULTS: [Subject; 4] = [
+        Subject::Target,
+        Subject::Agent,
+        Subject::Total,
+        Subject::Node,
+    ];
+
     /// The name used in files, metrics labels and cgroup directories.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -149,13 +149,16 @@ impl TrialAnalysis {
             .map(|s| s.value)
     }
 
+    /// The checks that make the trial invalid.
+    pub fn broken(&self) -> impl Iterator<Item = &Check> {
+        self.checks
+            .iter()
+            .filter(|check| !check.passed && check.severity == Severity::Invalidates)
+    }
+
     /// Whether every check that can invalidate a trial passed.
     pub fn is_valid(&self) -> bool {
-        !self.checks.is_empty()
-            && self
-                .checks
-                .iter()
-                .all(|check| check.passed || check.severity == Severity::Warns)
+        !self.checks.is_empty() && self.broken().next().is_none()
     }
 }
 

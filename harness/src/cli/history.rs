@@ -80,16 +80,7 @@ fn metric(text: &str) -> Result<Metric, String> {
 }
 
 fn subject(text: &str) -> Result<Subject, String> {
-    let all = [
-        Subject::Target,
-        Subject::Agent,
-        Subject::Total,
-        Subject::Node,
-        Subject::Load,
-        Subject::Harness,
-        Subject::VictoriaMetrics,
-    ];
-    named(text, &all, Subject::as_str)
+    named(text, &Subject::ALL, Subject::as_str)
 }
 
 fn named<T: Copy>(text: &str, all: &[T], name: fn(T) -> &'static str) -> Result<T, String> {

@@ -125,11 +125,7 @@ impl Progress for Watcher {
             _ => {
                 let reasons: Vec<&str> = record
                     .analysis
-                    .checks
-                    .iter()
-                    .filter(|check| {
-                        !check.passed && check.severity == crate::trial::Severity::Invalidates
-                    })
+                    .broken()
                     .map(|check| check.detail.as_str())
                     .collect();
                 format!("does not count: {}", reasons.join("; "))

@@ -50,6 +50,8 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let directory = record::resolve(&arguments.run, &arguments.out);
+    // What is no run is said at once, whoever else measures.
+    record::require_run(&directory)?;
     // Before anything is written: a run that still lives is not to be touched.
     let lock = measure::lock()?;
     let (mut recorder, records) = Recorder::resume(&directory)?;

@@ -7,9 +7,10 @@
 
 use std::fmt::Write;
 
-use super::{SUBJECTS, is_exported, one_word};
+use super::{is_exported, one_word};
 use crate::metric::Metric;
 use crate::report::{Report, ScenarioReport, ScenarioStatus, format};
+use crate::sample::Subject;
 use crate::trial::{TrialRecord, TrialStatistic, TrialStatus};
 
 /// The text. benchstat computes its own medians and tests from it; its test
@@ -53,7 +54,7 @@ fn result_lines(
         .cpu_sets
         .get("target")
         .map_or(1, Vec::len);
-    for subject in SUBJECTS {
+    for subject in Subject::RESULTS {
         let of_subject = trial
             .analysis
             .statistics

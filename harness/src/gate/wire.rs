@@ -381,12 +381,12 @@ fn key(text: &str) -> Result<Key, String> {
             if quantile.replace(found).is_some() {
                 return Err(format!("`{text}` has two quantiles"));
             }
-        } else if let Some(found) = SUBJECTS.into_iter().find(|s| s.as_str() == part) {
+        } else if let Some(found) = Subject::ALL.into_iter().find(|s| s.as_str() == part) {
             if subject.replace(found).is_some() {
                 return Err(format!("`{text}` has two subjects"));
             }
         } else {
-            let known = SUBJECTS.map(|subject| subject.as_str().to_owned());
+            let known = Subject::ALL.map(|subject| subject.as_str().to_owned());
             return Err(unknown("subject", part, &known));
         }
     }
@@ -406,17 +406,6 @@ fn key(text: &str) -> Result<Key, String> {
         quantile,
     })
 }
-
-/// Whom a figure can be about.
-const SUBJECTS: [Subject; 7] = [
-    Subject::Target,
-    Subject::Agent,
-    Subject::Total,
-    Subject::Node,
-    Subject::Load,
-    Subject::Harness,
-    Subject::VictoriaMetrics,
-];
 
 /// Target and agent together, where there is such a figure.
 fn default_subject(metric: Metric) -> Subject {

@@ -89,12 +89,7 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
 fn status(planned: usize, all: &[&TrialRecord], valid: usize) -> (ScenarioStatus, Option<String>) {
     let mut reasons = BTreeSet::new();
     for trial in all {
-        let failed = trial
-            .analysis
-            .checks
-            .iter()
-            .filter(|check| !check.passed && check.severity == crate::trial::Severity::Invalidates)
-            .map(|check| check.detail.clone());
+        let failed = trial.analysis.broken().map(|check| check.detail.clone());
         match trial.status {
             TrialStatus::Valid => {}
             TrialStatus::Invalid => reasons.extend(failed),

@@ -4,6 +4,7 @@ use super::{Comparison, NoiseFloor, Report, ScenarioReport, format};
 use crate::metric::Metric;
 use crate::sample::Subject;
 use crate::scenario::TWIN;
+use crate::trial::{TrialRecord, TrialStatistic};
 
 /// Whose claims come first: what the application and its agent cost together, then each.
 const SUBJECTS: [Subject; 7] = [
@@ -35,6 +36,22 @@ impl Claim {
             subject: comparison.subject,
             quantile: comparison.quantile,
         }
+    }
+
+    /// What a trial's figure is about.
+    pub fn of_statistic(statistic: &TrialStatistic) -> Claim {
+        Claim {
+            metric: statistic.metric,
+            subject: statistic.subject,
+            quantile: statistic.quantile,
+        }
+    }
+
+    /// The figure of one trial.
+    pub fn value(self, trial: &TrialRecord) -> Option<f64> {
+        let mut all = trial.analysis.statistics.iter();
+        let found = all.find(|statistic| Claim::of_statistic(statistic) == self)?;
+        Some(found.value)
     }
 
     /// What an entry of the noise floor is about.

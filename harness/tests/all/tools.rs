@@ -11,7 +11,7 @@ fn short(out: &std::path::Path, more: &[&str]) -> (i32, String, String) {
     run_until_valid(
         flora_bench()
             .args(["scenario", "baseline", "--rate", "300", "--blocks", "2"])
-            .args(["--warmup", "1s", "--measure", "3s", "--out"])
+            .args(["--warmup", "1s", "--measure", "5s", "--out"])
             .arg(out)
             .args(more),
     )
@@ -27,6 +27,7 @@ fn victoria_metrics_gives_the_same_cost() {
     }
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
+    // A scrape a second: a busy machine may miss one of five, and two are needed.
     let (code, stdout, stderr) = short(out.path(), &["--slices", "1"]);
     assert_eq!(code, 0, "{stderr}");
     assert_eq!(leftovers(), Vec::<String>::new());
@@ -34,7 +35,10 @@ fn victoria_metrics_gives_the_same_cost() {
     let checks = report["cross_checks"].as_array().unwrap();
     let trials = |arm: usize| report["scenarios"][arm]["trials"].as_u64().unwrap() as usize;
     let valid = trials(0) + trials(1);
-    assert_eq!(checks.len(), valid, "{stdout}{stderr}");
+    // A trial that has none is named, and not all of them can be without.
+    assert!(!checks.is_empty(), "{stdout}{stderr}");
+    let without = stderr.matches("has no cross-check").count();
+    assert_eq!(checks.len() + without, valid, "{stdout}{stderr}");
     for check in checks {
         let direct = check["direct"].as_f64().unwrap();
         let series = check["victoria_metrics"].as_f64().unwrap();

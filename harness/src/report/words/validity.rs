@@ -44,12 +44,7 @@ pub fn not_counted(trial: &TrialRecord) -> Option<String> {
         TrialStatus::Invalid => "does not count",
         TrialStatus::Failed => "failed",
     };
-    let failed = trial
-        .analysis
-        .checks
-        .iter()
-        .filter(|c| !c.passed && c.severity == Severity::Invalidates);
-    let mut reasons: Vec<String> = failed.map(check).collect();
+    let mut reasons: Vec<String> = trial.analysis.broken().map(check).collect();
     reasons.extend(trial.error.clone());
     let reasons = if reasons.is_empty() {
         "no reason was recorded".to_owned()
