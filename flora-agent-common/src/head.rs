@@ -83,6 +83,9 @@ pub fn scan<S: Source>(source: &S, window: &mut [u64; WORDS], start: u32, length
     let mut turn = 0;
     while turn < WINDOWS {
         if turn > 0 {
+            if at >= length {
+                return Scan::Odd;
+            }
             let left = length - at;
             let n = if left > 8 * WORDS as u32 {
                 8 * WORDS as u32

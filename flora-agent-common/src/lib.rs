@@ -8,14 +8,17 @@
 //! - [`machine`]: messages byte by byte, whatever the segments
 //! - [`table`]: its transitions
 //! - [`connection`]: requests and the responses that answer them
+//! - `simulation`: a connection without a kernel, for tests
 //! - [`template`]: paths with their changing parts taken out
-#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(any(test, feature = "simulation")), no_std)]
 
 pub mod connection;
 pub mod head;
 pub mod layout;
 pub mod machine;
 pub mod method;
+#[cfg(any(test, feature = "simulation"))]
+pub mod simulation;
 pub mod table;
 pub mod template;
 pub mod word;
