@@ -127,6 +127,7 @@ pub fn run(options: &Options) -> Result<(), AgentError> {
     let mut agent = Agent::start(options)?;
     let address = server.address().unwrap_or(options.listen);
     log::info!(address:% = address; "metrics are served");
+    crate::resident::shrink();
     agent.work(&mut server, &signals);
     agent.stop();
     Ok(())

@@ -193,6 +193,7 @@ fn settings(cli: &Cli) -> Settings {
             u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)
         }),
         span_errors: cli.span_errors,
+        spans: sends,
     }
 }
 

@@ -14,6 +14,7 @@
 //! - [`http`]: serves it
 //! - [`spans`]: single requests, sent to a collector
 //! - [`check`], [`privileges`]: can it run here, and what is missing
+//! - [`resident`]: code that only the start needed
 //! - [`logging`], [`error`]: what people read
 
 pub mod agent;
@@ -27,5 +28,6 @@ pub mod load;
 pub mod logging;
 pub mod metrics;
 pub mod privileges;
+pub mod resident;
 pub mod spans;
 pub mod watch;

@@ -33,6 +33,13 @@ pub static OBJECT: &[u8] = aya::include_bytes_aligned!("flora.bpf.o");
 /// Loading takes less than a second; on a machine that is starved, more.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Maps that must stay open in every copy: the kernel empties those of programs
+/// when no process has them open, and containers get their numbers later.
+const KEPT: [&str; 3] = ["INGRESS_PROGRAMS", "EGRESS_PROGRAMS", "CONTAINERS"];
+
+/// The agent maps it twice, as the kernel offers it.
+const SPAN_RING_BYTES: u32 = 128 * 1024;
+
 /// Copies of a series that CPUs share, at most.
 const CPU_COPIES: usize = 8;
 
@@ -47,12 +54,19 @@ pub struct Settings {
     pub slow_nanoseconds: u64,
     /// Whether an answer with a status from 500 on becomes a span.
     pub span_errors: bool,
+    /// Whether anybody takes spans out of their ring.
+    pub spans: bool,
 }
 
 impl Settings {
     /// How many copies of a series `possible` CPUs make worthwhile.
     pub fn cpus(possible: usize) -> u32 {
         possible.max(1).next_power_of_two().min(CPU_COPIES) as u32
+    }
+
+    /// Bytes of the ring of spans: enough for 16,000 a second, or the least there can be.
+    pub fn ring_bytes(&self) -> u32 {
+        if self.spans { SPAN_RING_BYTES } else { 4096 }
     }
 
     /// Entries of the map of series.
@@ -168,6 +182,10 @@ fn receive(channel: &std::os::fd::OwnedFd, copies: usize) -> Result<Vec<Loaded>,
                             loaded.programs.insert(name, program);
                         }
                         handoff::Item::Map { name } => {
+                            // Nobody looks into further copies; the programs keep their maps.
+                            if !all.is_empty() && !KEPT.contains(&name.as_str()) {
+                                continue;
+                            }
                             let map = Map::new(&name, descriptor)?;
                             loaded.maps.insert(name, map);
                         }

@@ -83,6 +83,7 @@ fn open(settings: &Settings) -> Result<Ebpf, ChildError> {
     let mask = settings.cpus - 1;
     Ok(loader()
         .map_max_entries("SERIES", settings.series())
+        .map_max_entries("SPANS", settings.ring_bytes())
         .override_global("CPU_MASK", &mask, true)
         .override_global("SPAN_MASK", &settings.span_mask, true)
         .override_global("SLOW_NANOSECONDS", &settings.slow_nanoseconds, true)

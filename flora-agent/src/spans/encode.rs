@@ -159,8 +159,10 @@ fn write_span(out: &mut String, span: &Span, route: &RouteName, ids: &mut Ids, u
     }
     attribute(out, "client.address", &peer_text(span.peer));
     out.push(',');
-    number(out, "client.port", u64::from(span.peer_port));
-    out.push(',');
+    if span.peer_port != 0 {
+        number(out, "client.port", u64::from(span.peer_port));
+        out.push(',');
+    }
     number(out, "server.port", u64::from(span.port));
     out.push(',');
     number(out, "http.request.size", span.request_bytes);

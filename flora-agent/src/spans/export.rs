@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// Resolving a name needs more than the rest.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// Bytes of the collector's answer that are of interest.
-const ANSWER_BYTES: usize = 64;
+/// Bytes of the collector's answer that are waited for.
+const ANSWER_BYTES: u64 = 16 * 1024;
 
 /// Sends requests with spans in them.
 #[derive(Debug)]
@@ -125,13 +125,11 @@ fn post(endpoint: &Endpoint, body: &str) -> io::Result<()> {
     );
     stream.write_all(head.as_bytes())?;
     stream.write_all(body.as_bytes())?;
-    let mut answer = Vec::with_capacity(ANSWER_BYTES);
-    while answer.len() < ANSWER_BYTES && !answer.contains(&b'\r') {
-        let mut part = [0; ANSWER_BYTES];
-        match stream.read(&mut part)? {
-            0 => break,
-            count => answer.extend_from_slice(&part[..count]),
-        }
+    // All of it, so that the collector can close first and nothing is cut off.
+    let mut answer = Vec::new();
+    let end = stream.take(ANSWER_BYTES).read_to_end(&mut answer);
+    if answer.is_empty() {
+        end?;
     }
     let line = answer
         .split(|byte| *byte == b'\r')
