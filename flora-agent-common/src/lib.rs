@@ -1,0 +1,21 @@
+//! What Flora's kernel programs and its agent share.
+//!
+//! # Layout
+//! - [`layout`]: the values in the maps
+//! - [`method`]: request methods
+//! - [`word`]: eight bytes at a time
+//! - [`head`]: the head of a message that lies in one segment
+//! - [`machine`]: messages byte by byte, whatever the segments
+//! - [`table`]: its transitions
+//! - [`connection`]: requests and the responses that answer them
+//! - [`template`]: paths with their changing parts taken out
+#![cfg_attr(not(test), no_std)]
+
+pub mod connection;
+pub mod head;
+pub mod layout;
+pub mod machine;
+pub mod method;
+pub mod table;
+pub mod template;
+pub mod word;

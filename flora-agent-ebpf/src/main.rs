@@ -1,0 +1,236 @@
+//! Flora's kernel programs: HTTP requests counted where their packets pass.
+//!
+//! # Layout
+//! - this file: the programs
+//! - [`packet`]: where a TCP segment's payload is
+//! - [`maps`]: what is kept
+//! - [`kernel`]: what [`flora_agent_common::connection`] asks of the kernel
+//!
+//! `ingress` and `egress` are attached to control groups and run once for each
+//! packet of a socket in them. Nearly all requests need only these. What does
+//! not keep to one message per segment is passed on by tail call to
+//! `ingress_scan` and `egress_scan`, which are allowed to be slow, and are
+//! programs of their own so that the verifier counts them apart and the short
+//! way stays in few cache lines.
+//!
+//! A program here never changes a packet or the fate of one: every way out
+//! returns [`PASS`].
+#![feature(asm_experimental_arch)]
+#![no_std]
+#![no_main]
+
+mod kernel;
+mod maps;
+mod packet;
+
+use aya_ebpf::btf_maps::ProgramArray;
+use aya_ebpf::helpers::{bpf_sk_storage_get, bpf_tail_call};
+use aya_ebpf::macros::cgroup_skb;
+use aya_ebpf::programs::SkBuffContext;
+use flora_agent_common::connection::{self, Connection, Deep, Next, Scanned, closed, phase};
+use flora_agent_common::layout::lost;
+
+use kernel::Packet;
+use packet::{FIN, RST, Tcp};
+
+/// The packet goes on its way. The only value that a program here returns.
+const PASS: i32 = 1;
+
+/// Creates a socket's storage, zeroed, where it has none (`BPF_SK_STORAGE_GET_F_CREATE`).
+const CREATE: u64 = 1;
+
+/// A packet that comes in to a socket.
+#[cgroup_skb(ingress)]
+pub fn ingress(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some(tcp) = packet::tcp(&packet) else {
+        return PASS;
+    };
+    if tcp.start >= tcp.length {
+        if tcp.flags & RST != 0
+            && let Some(connection) = known(&packet, 0)
+        {
+            closed(&packet, connection, false);
+        }
+        return PASS;
+    }
+    let Some(connection) = known(&packet, CREATE) else {
+        packet.count(lost::STORAGE);
+        return PASS;
+    };
+    if connection.rx == phase::NEW {
+        packet.introduce(connection);
+    }
+    let segment = tcp.segment();
+    if let Next::Scan(offset) = connection::requests(&packet, connection, &segment) {
+        pass_on(&packet, offset, &maps::INGRESS_PROGRAMS);
+    }
+    PASS
+}
+
+/// A packet that leaves a socket.
+#[cgroup_skb(egress)]
+pub fn egress(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some(tcp) = packet::tcp(&packet) else {
+        return PASS;
+    };
+    if tcp.start < tcp.length {
+        let Some(connection) = known(&packet, 0).or_else(|| stranger(&packet, &tcp)) else {
+            return PASS;
+        };
+        if let Next::Scan(offset) = connection::responses(&packet, connection, &tcp.segment()) {
+            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS);
+        }
+    }
+    if tcp.flags & (FIN | RST) != 0
+        && let Some(connection) = known(&packet, 0)
+    {
+        closed(&packet, connection, true);
+    }
+    PASS
+}
+
+/// Requests that need the machine.
+#[cgroup_skb(ingress)]
+pub fn ingress_scan(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some(tcp) = packet::tcp(&packet) else {
+        return PASS;
+    };
+    let Some((connection, deep)) = both(&packet) else {
+        return PASS;
+    };
+    let offset = packet.handed_over();
+    if offset < tcp.start || offset > tcp.length {
+        return PASS;
+    }
+    let segment = tcp.segment();
+    if let Scanned::Again(offset) =
+        connection::scan_requests(&packet, connection, deep, &segment, offset)
+    {
+        pass_on(&packet, offset, &maps::INGRESS_PROGRAMS);
+        // Only a segment full of heads gets here: a program may call another 33 times.
+        packet.count(lost::SCAN);
+        connection.rx = phase::RESYNC;
+    }
+    PASS
+}
+
+/// Responses that need the machine.
+#[cgroup_skb(egress)]
+pub fn egress_scan(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some(tcp) = packet::tcp(&packet) else {
+        return PASS;
+    };
+    let Some((connection, deep)) = both(&packet) else {
+        return PASS;
+    };
+    let offset = packet.handed_over();
+    if offset < tcp.start || offset > tcp.length {
+        return PASS;
+    }
+    let segment = tcp.segment();
+    match connection::scan_responses(&packet, connection, deep, &segment, offset) {
+        Scanned::Again(offset) => {
+            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS);
+            packet.count(lost::SCAN);
+            connection.tx = phase::RESYNC;
+        }
+        Scanned::Done => {
+            if tcp.flags & (FIN | RST) != 0 {
+                closed(&packet, connection, true);
+            }
+        }
+    }
+    PASS
+}
+
+/// Goes on in another program; returns when that can't be.
+#[inline(always)]
+fn pass_on(packet: &Packet, offset: u32, programs: &'static ProgramArray<1>) {
+    packet.hand_over(offset);
+    // SAFETY: the map holds programs of the same type; the context is this program's own.
+    unsafe {
+        bpf_tail_call(
+            packet.context(),
+            core::ptr::from_ref(programs).cast_mut().cast(),
+            0,
+        );
+    }
+}
+
+/// The state of the packet's connection.
+#[inline(always)]
+fn known<'a>(packet: &Packet, flags: u64) -> Option<&'a mut Connection> {
+    let socket = packet.socket()?;
+    // SAFETY: the map is of this type; the kernel checks the socket; the value is of type
+    // `Connection`, zeroed at first, which is a valid one, and lives until the program ends.
+    unsafe {
+        bpf_sk_storage_get(
+            (&raw const maps::CONNECTIONS).cast_mut().cast(),
+            socket,
+            core::ptr::null_mut(),
+            flags,
+        )
+        .cast::<Connection>()
+        .as_mut()
+    }
+}
+
+/// The state of the packet's connection, and what it needs on top.
+#[inline(always)]
+fn both<'a>(packet: &Packet) -> Option<(&'a mut Connection, &'a mut Deep)> {
+    let connection = known(packet, 0)?;
+    let socket = packet.socket()?;
+    // SAFETY: as in `known`; a zeroed `Deep` is a valid one.
+    let deep = unsafe {
+        bpf_sk_storage_get(
+            (&raw const maps::DEEP).cast_mut().cast(),
+            socket,
+            core::ptr::null_mut(),
+            CREATE,
+        )
+        .cast::<Deep>()
+        .as_mut()
+    };
+    if deep.is_none() {
+        packet.count(lost::STORAGE);
+        connection.rx = phase::RESYNC;
+        connection.tx = phase::RESYNC;
+    }
+    Some((connection, deep?))
+}
+
+/// What leaves a socket of which nothing is known: a client's request, or the
+/// answer to a request that came before the programs were attached.
+#[inline(always)]
+fn stranger<'a>(packet: &Packet, tcp: &Tcp) -> Option<&'a mut Connection> {
+    match packet.speaks(tcp) {
+        packet::Speech::Request => {
+            let connection = known(packet, CREATE)?;
+            connection.rx = phase::OPAQUE;
+            connection.tx = phase::OPAQUE;
+            None
+        }
+        packet::Speech::Response => {
+            let connection = known(packet, CREATE)?;
+            packet.introduce(connection);
+            connection.rx = phase::RESYNC;
+            Some(connection)
+        }
+        packet::Speech::Neither => None,
+    }
+}
+
+#[panic_handler]
+fn panic(_: &core::panic::PanicInfo) -> ! {
+    // The verifier refuses a program that could get here.
+    loop {}
+}
+
+/// What the kernel asks for before it lets helpers be used that are for GPL-compatible programs.
+#[unsafe(link_section = "license")]
+#[unsafe(no_mangle)]
+static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";
