@@ -1,0 +1,271 @@
+//! The control group of a path, a process, a container.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
+
+use super::identity::container_id;
+use super::mount::{Mount, MountError, group_of};
+
+/// Fewer characters of a container's id could be anything.
+const SHORTEST_ID: usize = 6;
+
+/// How deep directories are looked through.
+const DEPTH: usize = 16;
+
+/// Why a control group can't be had.
+#[derive(Debug, thiserror::Error)]
+pub enum FindError {
+    /// There is no hierarchy.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// It is not there.
+    #[error("the control group {path} cannot be opened: {source}")]
+    Open {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It is something else.
+    #[error(
+        "{path} is not a control group of version 2; those are below {}",
+        mount.as_ref().map_or("a mount of type cgroup2, of which there is none here".into(), |mount| mount.display().to_string())
+    )]
+    Version {
+        /// The directory.
+        path: PathBuf,
+        /// Where the hierarchy of version 2 is.
+        mount: Option<PathBuf>,
+    },
+    /// No such process.
+    #[error("there is no process {pid}: {source}")]
+    Process {
+        /// Its number.
+        pid: u32,
+        /// Why.
+        source: io::Error,
+    },
+    /// A process without a control group of version 2.
+    #[error("the process {0} is in no control group of version 2")]
+    NoGroup(u32),
+    /// No such container.
+    #[error(
+        "no control group below {mount} belongs to a container with an id that begins with {id}"
+    )]
+    Container {
+        /// What was asked for.
+        id: String,
+        /// Where it was looked for.
+        mount: PathBuf,
+    },
+    /// Several.
+    #[error("several containers have an id that begins with {id}: {}; give more of it", found.join(", "))]
+    Ambiguous {
+        /// What was asked for.
+        id: String,
+        /// The ids.
+        found: Vec<String>,
+    },
+    /// Not an id.
+    #[error("{0:?} is no container id: at least 6 of its hexadecimal digits are needed")]
+    Id(String),
+}
+
+/// An open control group.
+#[derive(Debug)]
+pub struct Directory {
+    /// Where it is.
+    pub path: PathBuf,
+    /// Its number, the inode of its directory, which is what the kernel calls its id.
+    pub id: u64,
+    /// The directory.
+    pub file: File,
+}
+
+impl Directory {
+    /// Opens a control group of version 2.
+    ///
+    /// # Errors
+    /// [`FindError`] when it is not there, or no such thing.
+    pub fn open(path: &Path) -> Result<Self, FindError> {
+        let fails = |source| FindError::Open {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::open(path).map_err(fails)?;
+        let metadata = file.metadata().map_err(fails)?;
+        let kind = fstatfs(&file).map_err(|error| fails(error.into()))?;
+        if kind.filesystem_type() != CGROUP2_SUPER_MAGIC || !metadata.is_dir() {
+            return Err(FindError::Version {
+                path: path.to_owned(),
+                mount: Mount::find().ok().map(|mount| mount.point),
+            });
+        }
+        Ok(Directory {
+            path: path.to_owned(),
+            id: metadata.ino(),
+            file,
+        })
+    }
+}
+
+/// The directory of a process's control group.
+///
+/// # Errors
+/// [`FindError`]
+pub fn of_process(mount: &Mount, pid: u32) -> Result<PathBuf, FindError> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup"))
+        .map_err(|source| FindError::Process { pid, source })?;
+    let group = group_of(&text).ok_or(FindError::NoGroup(pid))?;
+    Ok(mount.directory(&group)?)
+}
+
+/// The directory of a container, by its id or the beginning of it.
+///
+/// # Errors
+/// [`FindError`]
+pub fn of_container(mount: &Mount, id: &str) -> Result<PathBuf, FindError> {
+    // As a runtime or Kubernetes writes it: containerd://<id>.
+    let id = id
+        .rsplit_once("://")
+        .map_or(id, |(_, id)| id)
+        .to_lowercase();
+    if id.len() < SHORTEST_ID || !id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(FindError::Id(id));
+    }
+    let mut found = Vec::new();
+    search(&mount.point, &id, DEPTH, &mut found);
+    match found.len() {
+        0 => Err(FindError::Container {
+            id,
+            mount: mount.point.clone(),
+        }),
+        1 => Ok(found.remove(0)),
+        _ => Err(FindError::Ambiguous {
+            id,
+            found: found.iter().filter_map(|path| id_of(path)).collect(),
+        }),
+    }
+}
+
+fn id_of(path: &Path) -> Option<String> {
+    container_id(path.file_name()?.to_str()?).map(str::to_owned)
+}
+
+/// Looks through directories, but not below a container that has been found.
+fn search(directory: &Path, id: &str, depth: usize, found: &mut Vec<PathBuf>) {
+    for path in children(directory) {
+        if id_of(&path).is_some_and(|name| name.starts_with(id)) {
+            found.push(path);
+        } else if depth > 0 {
+            search(&path, id, depth - 1, found);
+        }
+    }
+}
+
+/// The control groups directly below one; none when it is gone.
+pub fn children(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect()
+}
+
+/// What the first process of a control group, or of one below it, is called.
+pub fn process_name(directory: &Path) -> Option<String> {
+    process_name_within(directory, 2)
+}
+
+fn process_name_within(directory: &Path, depth: usize) -> Option<String> {
+    let pids = fs::read_to_string(directory.join("cgroup.procs")).ok()?;
+    // Processes of another process namespace read as 0.
+    let pid = pids.lines().find(|pid| *pid != "0");
+    if let Some(pid) = pid {
+        let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+        return Some(name.trim_end_matches('\n').to_owned());
+    }
+    if depth == 0 {
+        return None;
+    }
+    children(directory)
+        .iter()
+        .find_map(|child| process_name_within(child, depth - 1))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn container(digit: char) -> String {
+        digit.to_string().repeat(64)
+    }
+
+    fn tree() -> (tempfile::TempDir, Mount) {
+        let directory = tempfile::tempdir().unwrap();
+        for path in [
+            format!("docker/{}/init", container('a')),
+            format!("kubepods/pod1/cri-containerd-{}.scope", container('b')),
+            format!("system.slice/crio-conmon-{}.scope", container('c')),
+            format!("machine.slice/crio-{}.scope/container", container('c')),
+            format!("docker/aaaaaaab{}", "0".repeat(56)),
+        ] {
+            fs::create_dir_all(directory.path().join(path)).unwrap();
+        }
+        let mount = Mount {
+            root: "/".into(),
+            point: directory.path().to_owned(),
+        };
+        (directory, mount)
+    }
+
+    #[test]
+    fn containers_are_found_by_the_beginning_of_their_id() {
+        let (_directory, mount) = tree();
+        let name = |id: &str| {
+            let path = of_container(&mount, id).unwrap();
+            path.file_name().unwrap().to_str().unwrap().to_owned()
+        };
+        assert_eq!(name("aaaaaaaa"), container('a'));
+        assert_eq!(
+            name("containerd://bbbbbb"),
+            format!("cri-containerd-{}.scope", container('b'))
+        );
+        assert_eq!(
+            name(&container('c')),
+            format!("crio-{}.scope", container('c'))
+        );
+    }
+
+    #[test]
+    fn what_is_not_found_is_said() {
+        let (_directory, mount) = tree();
+        let error = |id: &str| of_container(&mount, id).unwrap_err().to_string();
+        assert!(
+            error("aaaaaaa").contains("several containers"),
+            "{}",
+            error("aaaaaaa")
+        );
+        assert!(error("dddddd").contains("no control group below"));
+        assert!(error("ab").contains("at least 6"));
+        assert!(error("../../..").contains("no container id"));
+    }
+
+    #[test]
+    fn a_directory_elsewhere_is_no_control_group() {
+        let directory = tempfile::tempdir().unwrap();
+        let error = Directory::open(directory.path()).unwrap_err().to_string();
+        assert!(
+            error.contains("not a control group of version 2"),
+            "{error}"
+        );
+        let error = Directory::open(Path::new("/nowhere"))
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("/nowhere cannot be opened"), "{error}");
+    }
+}

@@ -1,0 +1,14 @@
+//! What is counted, and how it is shown.
+//!
+//! # Layout
+//! - [`text`]: the text format of Prometheus
+//! - [`counters`]: the histograms and sums that kernel programs keep
+//! - [`routes`]: routes, their changing parts taken out
+//! - [`scrape`]: one answer to `GET /metrics`
+//! - [`process`]: this process
+
+pub mod counters;
+pub mod process;
+pub mod routes;
+pub mod scrape;
+pub mod text;

@@ -1,0 +1,216 @@
+//! Containers and their numbers.
+//!
+//! Kernel programs know a control group by its id and want a small number for
+//! it. Numbers are given out in turn and come back only when nothing that is
+//! counted bears them any more, so a series never changes its owner.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::path::PathBuf;
+
+use super::target::Found;
+use crate::cgroup::find::process_name;
+use crate::cgroup::identity::Identity;
+use crate::cgroup::mount::Mount;
+
+/// Control groups that have a number, at most: the map's size.
+pub const GROUPS: usize = 1024;
+
+/// The largest number that fits a series' key.
+const LARGEST: u16 = 0x7fff;
+
+/// A container, or a control group that stands for itself.
+#[derive(Clone, Debug)]
+pub struct Container {
+    /// The control group, as `/proc/PID/cgroup` names it.
+    pub group: String,
+    /// Pod and container that its path names.
+    pub identity: Identity,
+    /// What its first process is called, once somebody asked.
+    pub process: Option<String>,
+    /// Whether its control group is there.
+    pub present: bool,
+    directory: PathBuf,
+    id: u64,
+}
+
+/// What to tell the kernel programs.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// Control groups and the number of their container.
+    pub added: Vec<(u64, u32)>,
+    /// Control groups that are gone.
+    pub removed: Vec<u64>,
+}
+
+/// All containers that have a number.
+#[derive(Debug, Default)]
+pub struct Containers {
+    groups: HashMap<u64, u16>,
+    known: BTreeMap<u16, Container>,
+    last: u16,
+    full: bool,
+    mount: Option<Mount>,
+}
+
+impl Containers {
+    /// Compares with what is there now.
+    pub(super) fn update(&mut self, found: &[Found]) -> Changes {
+        let mut changes = Changes::default();
+        let present: HashSet<u64> = found.iter().map(|found| found.id).collect();
+        self.groups.retain(|id, _| {
+            let stays = present.contains(id);
+            if !stays {
+                changes.removed.push(*id);
+            }
+            stays
+        });
+        for container in self.known.values_mut() {
+            if container.present && !present.contains(&container.id) {
+                container.present = false;
+                log::info!(cgroup = container.group.as_str(); "the container is gone");
+            }
+        }
+        let mut owners: HashMap<u64, u16> = self
+            .known
+            .iter()
+            .filter(|(_, container)| container.present)
+            .map(|(number, container)| (container.id, *number))
+            .collect();
+        for found in found {
+            if self.groups.contains_key(&found.id) {
+                continue;
+            }
+            if self.groups.len() >= GROUPS {
+                self.say_full();
+                break;
+            }
+            let number = match owners.get(&found.owner_id) {
+                Some(number) => *number,
+                None => {
+                    let Some(number) = self.add(found) else {
+                        self.say_full();
+                        break;
+                    };
+                    owners.insert(found.owner_id, number);
+                    number
+                }
+            };
+            self.groups.insert(found.id, number);
+            changes.added.push((found.id, u32::from(number)));
+        }
+        changes
+    }
+
+    fn say_full(&mut self) {
+        if !std::mem::replace(&mut self.full, true) {
+            log::warn!(
+                "more than {GROUPS} control groups; further ones are counted without a name"
+            );
+        }
+    }
+
+    fn add(&mut self, found: &Found) -> Option<u16> {
+        if self.mount.is_none() {
+            self.mount = Mount::find().ok();
+        }
+        let number = (0..LARGEST)
+            .map(|step| (self.last + step) % LARGEST + 1)
+            .find(|number| !self.known.contains_key(number))?;
+        self.last = number;
+        let group = match &self.mount {
+            Some(mount) => mount.group(&found.owner),
+            None => found.owner.clone(),
+        };
+        let container = Container {
+            identity: Identity::of(&group),
+            group: group.display().to_string(),
+            process: None,
+            present: true,
+            directory: found.owner.clone(),
+            id: found.owner_id,
+        };
+        log::debug!(cgroup = container.group.as_str(), number = number; "a new container");
+        self.known.insert(number, container);
+        Some(number)
+    }
+
+    /// A container by its number. Its process is asked for now, when it has been heard of:
+    /// at its start it was still being set up.
+    pub fn get(&mut self, number: u16) -> Option<&Container> {
+        let container = self.known.get_mut(&number)?;
+        if container.process.is_none() && container.present {
+            container.process = process_name(&container.directory);
+        }
+        Some(container)
+    }
+
+    /// Forgets containers that are gone and that nothing is counted for.
+    pub fn forget_all_but(&mut self, counted: &BTreeSet<u16>) {
+        self.known
+            .retain(|number, container| container.present || counted.contains(number));
+    }
+
+    /// How many are there now.
+    pub fn present(&self) -> usize {
+        self.known
+            .values()
+            .filter(|container| container.present)
+            .count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(id: u64, owner_id: u64) -> Found {
+        Found {
+            path: format!("/nowhere/{id}").into(),
+            id,
+            owner: format!("/nowhere/{owner_id}").into(),
+            owner_id,
+        }
+    }
+
+    #[test]
+    fn numbers_come_and_go() {
+        let mut containers = Containers::default();
+        let changes = containers.update(&[found(10, 10), found(11, 10), found(20, 20)]);
+        assert_eq!(changes.added, [(10, 1), (11, 1), (20, 2)]);
+        assert_eq!(
+            containers.update(&[found(10, 10), found(11, 10), found(20, 20)]),
+            Changes::default()
+        );
+        let changes = containers.update(&[found(20, 20), found(30, 30)]);
+        assert_eq!(changes.added, [(30, 3)]);
+        assert_eq!(
+            changes.removed.iter().collect::<BTreeSet<_>>(),
+            [10, 11].iter().collect()
+        );
+        assert!(!containers.get(1).unwrap().present);
+        containers.forget_all_but(&BTreeSet::new());
+        assert!(containers.get(1).is_none() && containers.get(2).is_some());
+    }
+
+    #[test]
+    fn a_number_is_used_again_only_when_forgotten() {
+        let mut containers = Containers {
+            last: LARGEST - 1,
+            ..Containers::default()
+        };
+        assert_eq!(
+            containers.update(&[found(1, 1)]).added,
+            [(1, u32::from(LARGEST))]
+        );
+        assert_eq!(containers.update(&[found(2, 2)]).added, [(2, 1)]);
+        containers.last = LARGEST - 1;
+        assert_eq!(containers.update(&[found(3, 3)]).added, [(3, 2)]);
+    }
+
+    #[test]
+    fn no_more_than_fit() {
+        let all: Vec<_> = (1..2000).map(|id| found(id, id)).collect();
+        let mut containers = Containers::default();
+        assert_eq!(containers.update(&all).added.len(), GROUPS);
+    }
+}

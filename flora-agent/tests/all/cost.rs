@@ -1,0 +1,93 @@
+//! What the agent itself takes. (What its programs cost is the benchmark's to measure.)
+
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use crate::server::Server;
+use crate::support::{Agent, Group, command, needs_root, run, status};
+
+/// Instructions that the verifier may go through for a program.
+const VERIFIED: u64 = 300_000;
+/// Seconds that loading a program may take.
+const LOAD_SECONDS: f64 = 1.0;
+
+#[test]
+fn programs_are_small_enough_to_verify() {
+    needs_root!("programs_are_small_enough_to_verify");
+    let (code, out, error) = run(command().arg("--check"));
+    assert_eq!(code, 0, "{out}{error}");
+    let mut programs = 0;
+    for line in out
+        .lines()
+        .filter(|line| line.starts_with("ok       program "))
+    {
+        // … program NAME: N instructions verified, loaded in T s
+        let words: Vec<_> = line.split_whitespace().collect();
+        let verified: u64 = words[3].parse().unwrap();
+        let seconds: f64 = words[8].parse().unwrap();
+        assert!(verified <= VERIFIED, "{line}");
+        assert!(seconds <= LOAD_SECONDS, "{line}");
+        programs += 1;
+    }
+    assert_eq!(programs, 4, "{out}");
+}
+
+#[test]
+fn resident_memory() {
+    needs_root!("resident_memory");
+    let group = Group::new();
+    let server = Server::start(&group);
+    let collector = crate::spans::Collector::start();
+    let sending = [
+        "--otlp-endpoint",
+        &collector.endpoint(),
+        "--sample-every",
+        "1",
+    ];
+    for options in [&[][..], &sending[..]] {
+        let agent = Agent::watch(&group, options);
+        let mut client = server.connect();
+        // As many series as there are slots.
+        for number in 0..400 {
+            client.get(&format!("/route-{}/x", number % 100));
+        }
+        for _ in 0..5 {
+            agent.scrape();
+        }
+        let resident = status(agent.pid(), "VmRSS:");
+        let peak = status(agent.pid(), "VmHWM:");
+        let metrics = agent.scrape();
+        let maps = metrics.sum("flora_bpf_map_bytes", &[]);
+        println!("resident {resident} KiB, peak {peak} KiB, maps {maps} bytes, with {options:?}");
+        assert!(resident <= 4 * 1024, "{resident} KiB");
+        assert!(peak <= 6 * 1024, "{peak} KiB");
+        assert!(maps <= 1024.0 * 1024.0, "{maps} bytes");
+        assert_eq!(metrics.requests(&[]), 400.0);
+    }
+}
+
+/// CPU time of all threads, in nanoseconds (`/proc/PID/task/TID/schedstat`).
+fn cpu_nanoseconds(pid: u32) -> u64 {
+    let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+    tasks
+        .flatten()
+        .filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        })
+        .sum()
+}
+
+#[test]
+fn idle_it_takes_next_to_nothing() {
+    needs_root!("idle_it_takes_next_to_nothing");
+    let group = Group::new();
+    let agent = Agent::watch(&group, &[]);
+    thread::sleep(Duration::from_millis(300));
+    let before = cpu_nanoseconds(agent.pid());
+    thread::sleep(Duration::from_secs(4));
+    let ratio = (cpu_nanoseconds(agent.pid()) - before) as f64 / 4e9;
+    println!("idle: {:.4} % of a core", ratio * 100.0);
+    assert!(ratio <= 0.0005, "{ratio}");
+}

@@ -1,0 +1,14 @@
+//! The agent against real sockets in real control groups.
+//!
+//! These need root. Where they can't run they say so, and with
+//! `FLORA_BENCH_REQUIRE_ALL` set they fail instead.
+
+mod cost;
+mod errors;
+mod follow;
+mod lifecycle;
+mod requests;
+mod secrets;
+mod server;
+mod spans;
+mod support;
