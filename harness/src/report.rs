@@ -60,7 +60,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metric::Metric;
 use crate::plan::{LoadDriver, RateSource};
 use crate::sample::Subject;
-use crate::trial::{Ledger, TrialRecord};
+use crate::trial::{Ledger, TelemetryCount, TrialRecord};
 
 /// Version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -145,8 +145,11 @@ pub struct ScenarioReport {
     pub statistics: Vec<Statistic>,
     /// The ledger, added up over the trials that count.
     pub ledger: Option<Ledger>,
-    /// Requests that the agent's output accounts for ÷ requests served; none without an agent.
+    /// Requests that the agent's output accounts for ÷ requests served; none without an agent that says.
     pub telemetry_yield_ratio: Option<f64>,
+    /// The two counts behind it, added up over the trials that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryCount>,
 }
 
 impl ScenarioReport {

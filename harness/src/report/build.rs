@@ -11,7 +11,7 @@ use crate::record::Records;
 use crate::sample::{Reading, Subject};
 use crate::scenario::Scenario;
 use crate::stats;
-use crate::trial::{Ledger, LedgerRow, TrialRecord, TrialStatus};
+use crate::trial::{Ledger, LedgerRow, TelemetryCount, TrialRecord, TrialStatus};
 
 /// The share of an arm's planned trials that must count.
 const VALID_SHARE_MIN: f64 = 0.5;
@@ -70,6 +70,7 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         .filter(|trial| trial.status == TrialStatus::Valid)
         .collect();
     let (status, reason) = status(planned, &all, valid.len());
+    let telemetry = TelemetryCount::sum(valid.iter().filter_map(|trial| trial.analysis.telemetry));
     ScenarioReport {
         name: arm.name.clone(),
         question: arm.question.clone(),
@@ -81,7 +82,8 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         requests: valid.iter().map(|trial| trial.analysis.requests).sum(),
         statistics: statistics(&valid, records.plan.confidence),
         ledger: ledger(&valid),
-        telemetry_yield_ratio: None,
+        telemetry_yield_ratio: telemetry.and_then(TelemetryCount::ratio),
+        telemetry,
     }
 }
 

@@ -79,6 +79,7 @@ pub fn overview(report: &Report) -> Option<Table> {
         ("total CPU", Right),
         ("target memory", Right),
         ("p99", Right),
+        ("yield", Right),
     ]);
     for scenario in &report.scenarios {
         let point = |metric, subject| {
@@ -97,6 +98,9 @@ pub fn overview(report: &Report) -> Option<Table> {
             point(Metric::CpuSecondsPerRequest, Subject::Total),
             point(Metric::MemoryWorkingSetBytes, Subject::Target),
             p99.map_or(String::new(), |s| words::estimate(s).point),
+            scenario
+                .telemetry_yield_ratio
+                .map_or(String::new(), words::yielded),
         ]);
     }
     Some(table.without_empty_columns())

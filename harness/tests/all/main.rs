@@ -1,5 +1,6 @@
 //! The program as a whole, a module per concern.
 
+mod agents;
 mod bad_input;
 mod calibrate;
 mod ci;

@@ -113,6 +113,7 @@ pub fn agents() -> (Report, Vec<Sample>) {
         statistics: Vec::new(),
         ledger: None,
         telemetry_yield_ratio: None,
+        telemetry: None,
     });
     report.scenarios[1].telemetry_yield_ratio = Some(1.0);
     report.scenarios[2].telemetry_yield_ratio = Some(0.973);

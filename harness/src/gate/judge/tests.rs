@@ -538,6 +538,7 @@ fn arm(name: &str, factor: f64, agent: Option<f64>) -> ScenarioReport {
         statistics,
         ledger: None,
         telemetry_yield_ratio: None,
+        telemetry: None,
     }
 }
 

@@ -36,7 +36,12 @@ pub fn findings(report: &Report) -> Vec<Finding> {
     let verdicts = report.scenarios.iter().filter(usable).filter_map(|s| {
         let mut sentences = claims::of_scenario(report, s)
             .into_iter()
-            .map(|comparison| verdict(report, comparison));
+            .map(|comparison| verdict(report, comparison))
+            // A cost is only half of what a reader must know of an agent.
+            .chain(
+                super::accounted(s)
+                    .map(|accounted| format!("{}: its telemetry accounts for {accounted}", s.name)),
+            );
         Some(Finding {
             main: sentences.next()?,
             further: sentences.collect(),
