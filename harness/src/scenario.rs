@@ -205,6 +205,15 @@ impl Agent {
     }
 }
 
+impl Scenario {
+    /// Whether its agent does several times what it does when it is used, to
+    /// see what one time costs; its own cost is then nobody's.
+    pub fn is_amplified(&self) -> bool {
+        let copies = self.agent.as_ref().and_then(|agent| agent.copies);
+        copies.is_some_and(|copies| copies > 1)
+    }
+}
+
 impl Load {
     /// The route that is measured: the path without its query.
     pub fn route(&self) -> &str {

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::{
     CrossCheck, LoadReport, Report, SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Statistic,
 };
+use crate::amplification::amplification;
 use crate::comparison;
 use crate::metric::Metric;
 use crate::record::Records;
@@ -43,6 +44,7 @@ pub fn build(records: &Records) -> Report {
         slices: plan.slices,
         comparisons: differences.comparisons,
         noise_floor: differences.noise_floor,
+        amplification: amplification(records),
         drifts: differences.drifts,
         scenarios,
         cross_checks: cross_checks(records),
@@ -84,6 +86,7 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         ledger: ledger(&valid),
         telemetry_yield_ratio: telemetry.and_then(TelemetryCount::ratio),
         telemetry,
+        copies: arm.agent.as_ref().and_then(|agent| agent.copies),
     }
 }
 
@@ -211,6 +214,11 @@ fn cross_checks(records: &Records) -> Vec<CrossCheck> {
 /// What a reader must know.
 fn notes(records: &Records) -> Vec<String> {
     let mut notes = records.plan.limitations.clone();
+    if let Some(scenario) = &records.plan.amplified {
+        notes.push(format!(
+            "This run attached the programs of {scenario}'s agent several times over to find out what one copy costs; arms with more than one copy are an experiment, not an agent that anybody runs."
+        ));
+    }
     for resumption in &records.resumptions {
         let lost = match resumption.lost.as_slice() {
             [] => "nothing was lost".to_owned(),

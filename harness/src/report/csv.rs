@@ -12,7 +12,8 @@
 //! - `kind`: what `estimate` is: `statistic`, the mean over trials; `comparison`,
 //!   what the scenario adds to `baseline`; `noise_floor`, empty, as the twin
 //!   of the baseline is told as a ratio only; `telemetry_yield`, the share of the
-//!   requests served that the agent's own output accounts for
+//!   requests served that the agent's own output accounts for; `amplification`,
+//!   what one copy of the agent's programs adds to a request, by who pays
 //! - `baseline`, `headline`, `blocks`: what it is compared with, whether that
 //!   was fixed in advance, in how many blocks
 //! - `overhead_ratio`, `ratio_low`, `ratio_high`: scenario ÷ baseline − 1 and its interval
@@ -23,7 +24,9 @@
 //! What is not known, or belongs to another kind, is an empty field. Values of
 //! single trials are in `trials.jsonl` and in `report.json`.
 
-use super::{Comparison, NoiseFloor, Report, ScenarioReport, Statistic, Verdict, words};
+use super::{
+    Amplification, Comparison, NoiseFloor, Report, ScenarioReport, Slope, Statistic, Verdict, words,
+};
 use crate::metric::{Metric, Unit};
 use crate::sample::Subject;
 use crate::scenario::{BASELINE, TWIN};
@@ -40,14 +43,17 @@ pub fn render(report: &Report) -> String {
     for scenario in &report.scenarios {
         let statistics = scenario.statistics.iter();
         rows.extend(statistics.map(|statistic| of_statistic(scenario, statistic)));
-        rows.extend(
-            scenario
-                .telemetry_yield_ratio
-                .map(|ratio| of_yield(scenario, ratio)),
-        );
     }
     rows.extend(report.comparisons.iter().map(|c| of_comparison(report, c)));
     rows.extend(report.noise_floor.iter().map(|f| of_noise(report, f)));
+    for scenario in &report.scenarios {
+        let ratio = scenario.telemetry_yield_ratio;
+        rows.extend(ratio.map(|ratio| of_yield(scenario, ratio)));
+    }
+    if let Some(amplification) = &report.amplification {
+        let slopes = amplification.slopes.iter();
+        rows.extend(slopes.map(|slope| of_slope(report, amplification, slope)));
+    }
     let lines = rows.into_iter().map(|row| row.line(report));
     std::iter::once(format!("{HEADER}\n"))
         .chain(lines)
@@ -130,6 +136,26 @@ fn of_yield(scenario: &ScenarioReport, ratio: f64) -> Row {
         value: [Some(ratio), None, None],
         trials: scenario.trials.to_string(),
         kind: "telemetry_yield",
+        ..Row::default()
+    }
+}
+
+fn of_slope(report: &Report, amplification: &Amplification, slope: &Slope) -> Row {
+    Row {
+        scenario: amplification.scenario.clone(),
+        status: status(report, &amplification.scenario),
+        named: Some((
+            "cpu_seconds_per_request_and_copy",
+            slope.of.as_str(),
+            "seconds",
+        )),
+        value: [
+            Some(slope.per_copy.estimate),
+            slope.per_copy.low,
+            slope.per_copy.high,
+        ],
+        kind: "amplification",
+        blocks: amplification.blocks.to_string(),
         ..Row::default()
     }
 }

@@ -199,6 +199,36 @@ pub fn noise_floor(report: &Report) -> Option<Table> {
     (!table.rows.is_empty()).then(|| table.without_empty_columns())
 }
 
+/// What one copy of the agent's programs adds to a request, by who pays; none
+/// in a run that amplifies nothing.
+pub fn amplification(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("CPU time of", Left),
+        ("one copy", Right),
+        ("interval", Right),
+        ("two baselines", Right),
+        ("beside its copies", Right),
+        ("its interval", Right),
+        ("bend", Right),
+    ]);
+    for slope in &report.amplification.as_ref()?.slopes {
+        let (copy, interval) = words::amount(slope.per_copy);
+        let (beside, its_interval) = words::amount(slope.beside_copies);
+        table.row([
+            words::payer(slope.of).to_owned(),
+            copy,
+            interval,
+            words::amount(slope.two_baselines).1,
+            beside,
+            its_interval,
+            slope
+                .bend
+                .map_or(String::new(), |bend| words::amount(bend).1),
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
 /// Where the machine's CPU time went.
 pub fn ledger(ledger: &Ledger) -> Table {
     let mut table = Table::new([

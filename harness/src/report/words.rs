@@ -8,10 +8,12 @@ use crate::plan::LoadDriver;
 use crate::sample::Subject;
 
 mod again;
+mod amplified;
 mod findings;
 mod validity;
 
 pub use again::{command, rate_source};
+pub use amplified::{amount, amplified, payer};
 pub use findings::{caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings};
 pub use validity::{counted, ledger, not_counted, warnings};
 

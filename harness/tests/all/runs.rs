@@ -78,6 +78,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
             warmup_seconds: 1.0,
             measure_seconds: 10.0,
             slices: 1,
+            amplified: None,
             expected_detectable_ratio: None,
             limitations: Vec::new(),
             arms: arms.iter().map(|(arm, _)| scenario(arm, blocks)).collect(),

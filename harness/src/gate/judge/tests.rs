@@ -415,6 +415,7 @@ fn report() -> Report {
         warmup_seconds: 1.0,
         measure_seconds: 5.0,
         slices: 1,
+        amplification: None,
         scenarios: vec![
             arm("baseline", 1.0, None),
             arm("baseline-twin", 1.0, None),
@@ -539,6 +540,7 @@ fn arm(name: &str, factor: f64, agent: Option<f64>) -> ScenarioReport {
         ledger: None,
         telemetry_yield_ratio: None,
         telemetry: None,
+        copies: None,
     }
 }
 
