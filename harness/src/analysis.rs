@@ -9,8 +9,11 @@ use crate::fingerprint::Fingerprint;
 use crate::metric::{Metric, QUANTILES};
 use crate::plan::{LoadDriver, Plan};
 use crate::sample::{Edge, Phase, Reading, Sample, Subject};
+use crate::scenario::Scenario;
 use crate::stats;
-use crate::trial::{Check, Ledger, LedgerRow, Severity, TrialAnalysis, TrialStatistic};
+use crate::trial::{
+    Check, Ledger, LedgerRow, Severity, TelemetryCount, TrialAnalysis, TrialStatistic,
+};
 
 /// Answers ÷ offered rate that a trial must reach.
 const OFFERED_RATE_MIN: f64 = 0.99;
@@ -32,6 +35,7 @@ pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> Tria
         requests: requests as u64,
         statistics: statistics(&view, ledger.as_ref(), requests, window),
         checks: checks(plan, fingerprint, &view, ledger.as_ref(), window),
+        telemetry: telemetry(&view),
         ledger,
     }
 }
@@ -126,6 +130,24 @@ impl View<'_> {
             .map(|sample| sample.value)
             .reduce(f64::max)
     }
+}
+
+/// What the agent's output accounts for of what the target served, between the
+/// same two moments at which no request was under way.
+fn telemetry(view: &View<'_>) -> Option<TelemetryCount> {
+    let gone = |subject, reading| {
+        let at = |phase| {
+            let mut own = view.of(subject, reading);
+            own.find(|sample| sample.phase == phase)
+        };
+        let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
+        // A counter that went back is not the one that was read before.
+        (gone >= 0.0).then_some(gone as u64)
+    };
+    Some(TelemetryCount {
+        accounted: gone(Subject::Agent, Reading::TelemetryRequestsTotal)?,
+        served: gone(Subject::Target, Reading::HttpRequestsTotal)?,
+    })
 }
 
 /// Where the CPU time of the window went, every role scaled to the load's window.
@@ -384,6 +406,8 @@ fn checks(
         );
     }
 
+    agent_checks(plan, view, &mut add);
+
     let cpus = |subject: Subject| {
         fingerprint
             .cpu_sets
@@ -460,4 +484,67 @@ fn checks(
         );
     }
     checks
+}
+
+/// What is asked of the agent, and of eBPF programs that nobody asked for.
+fn agent_checks(plan: &Plan, view: &View<'_>, add: &mut impl FnMut(&str, Severity, bool, String)) {
+    use Severity::{Invalidates, Warns};
+
+    let mut seen = view.of(Subject::Agent, Reading::TelemetryRequestsTotal);
+    if let Some(before) = seen.next() {
+        add(
+            "agent_working",
+            Invalidates,
+            before.value >= 1.0,
+            format!(
+                "the agent accounted for {:.0} requests before the load (at least 1)",
+                before.value
+            ),
+        );
+        match telemetry(view) {
+            Some(TelemetryCount { accounted, served }) => add(
+                "telemetry_yield",
+                Warns,
+                accounted == served,
+                format!("the agent's output accounts for {accounted} of {served} requests served"),
+            ),
+            None => add(
+                "telemetry_yield",
+                Invalidates,
+                false,
+                "the agent's count of requests went back or could not be read".into(),
+            ),
+        }
+    }
+
+    // Who has no eBPF programs listed may not ask the kernel for them; the report says so once.
+    let attached = |nth| {
+        let mut counts = view.of(Subject::Target, Reading::EbpfProgramsAttached);
+        counts.nth(nth).map(|sample| sample.value)
+    };
+    let left = view.of(Subject::Node, Reading::NodeEbpfProgramsLeft).next();
+    let (Some(before), Some(left)) = (attached(0), left.map(|sample| sample.value)) else {
+        return;
+    };
+    let alone = arm(plan, view).is_some_and(|arm| arm.agent.is_none());
+    let foreign = if alone {
+        (0..).map_while(attached).fold(0.0, f64::max)
+    } else {
+        before
+    };
+    add(
+        "ebpf_programs",
+        Invalidates,
+        foreign == 0.0 && left == 0.0,
+        format!(
+            "{foreign:.0} foreign eBPF programs were attached to the target's control group, {left:.0} were left behind (none may)"
+        ),
+    );
+}
+
+/// The arm that a trial's samples are of.
+fn arm<'p>(plan: &'p Plan, view: &View<'_>) -> Option<&'p Scenario> {
+    let number = view.samples.first()?.trial;
+    let trial = plan.trials.iter().find(|trial| trial.trial == number)?;
+    plan.arm(&trial.arm)
 }

@@ -135,6 +135,19 @@ pub enum TrialError {
         /// The last lines it wrote.
         output: String,
     },
+    /// The agent runs but does not do its work.
+    #[error("the agent `{program}` {problem}{}", tail(output))]
+    UnhealthyAgent {
+        /// Its first program.
+        program: String,
+        /// What is wrong.
+        problem: String,
+        /// The last lines it wrote.
+        output: String,
+    },
+    /// The agent's own count of requests can't be read.
+    #[error("the agent's count of requests: {0}")]
+    Telemetry(#[from] crate::observer::prometheus::ScrapeError),
     /// The load driver broke.
     #[error("the load driver {0}")]
     Load(String),

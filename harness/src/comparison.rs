@@ -38,7 +38,7 @@ pub fn differences(records: &Records, usable: impl Fn(&str) -> bool) -> Differen
         .plan
         .arms
         .iter()
-        .filter(|arm| arm.name != BASELINE && usable(&arm.name))
+        .filter(|arm| arm.name != BASELINE && usable(&arm.name) && !arm.is_amplified())
         .flat_map(|arm| claims(records, &trials, arm))
         .collect();
     // Claims that were fixed in advance share the whole of the error rate;

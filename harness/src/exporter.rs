@@ -79,6 +79,10 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             }
             // Figures of a whole window or of the start: not a series.
             Reading::HttpRequestsTotal
+            | Reading::TelemetryRequestsTotal
+            | Reading::EbpfProgramsAttached
+            | Reading::NodeEbpfPrograms
+            | Reading::NodeEbpfProgramsLeft
             | Reading::NodeCpus
             | Reading::RequestsAnsweredTotal
             | Reading::VictoriaMetricsCpuSecondsPerRequest

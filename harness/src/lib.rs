@@ -15,6 +15,7 @@
 //! - [`record`]: the run directory, written as things happen, read back for everything else
 //! - [`calibration`]: whether a known cost was found again
 //! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
+//! - [`amplification`]: what one copy of an agent's programs costs, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
 //! - [`gate`]: budgets and a report → an exit code
@@ -27,6 +28,7 @@
 //! - [`error`]: errors in words
 //! - [`cli`]: the commands
 
+pub mod amplification;
 pub mod analysis;
 pub mod backend;
 pub mod calibration;

@@ -5,11 +5,17 @@
 //! - [`process`]: a role's processes, where there is no group
 //! - [`node`]: the whole machine
 //! - [`target`]: the target's own request counter
+//! - [`telemetry`]: what the agent's output accounts for
+//! - [`prometheus`]: the text that the two are read from
+//! - [`ebpf`]: programs in the kernel
 
 pub mod cgroup;
+pub mod ebpf;
 pub mod node;
 pub mod process;
+pub mod prometheus;
 pub mod target;
+pub mod telemetry;
 
 use crate::sample::Reading;
 

@@ -40,6 +40,10 @@ pub struct Plan {
     /// see in four of five runs, assumed from the spread of recorded runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expected_detectable_ratio: Option<f64>,
+    /// The scenario whose agent attaches its programs several times over, arm
+    /// by arm: a labelled experiment about what one copy costs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amplified: Option<String>,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
     /// The arms: each scenario as it was resolved from its file and the defaults.

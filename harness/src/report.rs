@@ -60,7 +60,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metric::Metric;
 use crate::plan::{LoadDriver, RateSource};
 use crate::sample::Subject;
-use crate::trial::{Ledger, TrialRecord};
+use crate::trial::{Ledger, TelemetryCount, TrialRecord};
 
 /// Version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -95,6 +95,9 @@ pub struct Report {
     pub comparisons: Vec<Comparison>,
     /// What separates two identical baselines.
     pub noise_floor: Vec<NoiseFloor>,
+    /// What one copy of an agent's programs costs, in a run that attached them several times over.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub amplification: Option<Amplification>,
     /// How costs moved while the run went on.
     pub drifts: Vec<DriftReport>,
     /// The same figures by another way.
@@ -145,11 +148,23 @@ pub struct ScenarioReport {
     pub statistics: Vec<Statistic>,
     /// The ledger, added up over the trials that count.
     pub ledger: Option<Ledger>,
-    /// Requests that the agent's output accounts for ÷ requests served; none without an agent.
+    /// Requests that the agent's output accounts for ÷ requests served; none without an agent that says.
     pub telemetry_yield_ratio: Option<f64>,
+    /// The two counts behind it, added up over the trials that count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryCount>,
+    /// How many times the agent attached its programs, in a run that amplifies it; with more
+    /// than one, the figures are those of an experiment and not of the agent as it is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u32>,
 }
 
 impl ScenarioReport {
+    /// Whether the agent did several times what it does when it is used.
+    pub fn is_amplified(&self) -> bool {
+        self.copies.is_some_and(|copies| copies > 1)
+    }
+
     /// Whether an agent was measured; without one, the total is the target once more.
     pub fn has_agent(&self) -> bool {
         let mut subjects = self.statistics.iter().map(|statistic| statistic.subject);
@@ -301,6 +316,108 @@ pub struct NoiseFloor {
     pub verdict: Verdict,
     /// Every block's own ratio.
     pub block_ratios: Vec<BlockRatio>,
+}
+
+/// What one copy of an agent's programs costs: a labelled experiment. The
+/// programs were attached 1 to N times, and a line was fitted block by block.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Amplification {
+    /// The scenario whose agent it was.
+    pub scenario: String,
+    /// How many times the programs were attached, arm by arm.
+    pub copies: Vec<u32>,
+    /// Blocks in which every arm counts.
+    pub blocks: u32,
+    /// One line for each who may pay.
+    pub slopes: Vec<Slope>,
+}
+
+/// How the CPU time of a request grows with the number of copies. All in
+/// seconds per request; intervals are t intervals over blocks.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Slope {
+    /// Whose CPU time.
+    pub of: Payer,
+    /// What one copy adds to a request: mean over blocks of the slope of least squares.
+    pub per_copy: Interval,
+    /// What it would be between two identical baselines as many copies apart: nothing but noise.
+    pub two_baselines: Interval,
+    /// What the agent costs a request beside its copies: the line at no copy, less the baselines.
+    pub beside_copies: Interval,
+    /// How far the middle lies above the straight line between the ends; none with two numbers of copies.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bend: Option<Interval>,
+    /// Every block's own values.
+    pub points: Vec<AmplifiedPoint>,
+}
+
+/// A point and its interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interval {
+    /// Mean over blocks.
+    pub estimate: f64,
+    /// Lower end of the interval; none with fewer than two blocks.
+    pub low: Option<f64>,
+    /// Upper end of the interval.
+    pub high: Option<f64>,
+}
+
+/// What one arm of one block cost more than the block's baselines.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AmplifiedPoint {
+    /// The block, counted from 1.
+    pub block: u32,
+    /// How many times the programs were attached.
+    pub copies: u32,
+    /// CPU seconds per request, less the mean of the block's two baselines.
+    pub added: f64,
+}
+
+/// Who may pay for a program in the kernel: whoever's system call or interrupt
+/// runs it, which on a loopback connection is both ends.
+#[derive(Clone, Copy, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Payer {
+    /// Target, agent and load driver together, from their own counters.
+    Everyone,
+    /// The whole machine: the same, the harness, and what no process was charged with.
+    Machine,
+    /// The application under load.
+    Target,
+    /// The load driver.
+    Load,
+    /// The agent's own processes.
+    Agent,
+    /// Target and agent together.
+    Total,
+}
+
+impl Payer {
+    /// All of them, in the order in which reports list them; the first is the answer.
+    pub const ALL: [Payer; 6] = [
+        Payer::Everyone,
+        Payer::Machine,
+        Payer::Target,
+        Payer::Load,
+        Payer::Agent,
+        Payer::Total,
+    ];
+
+    /// The name in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Payer::Everyone => "everyone",
+            Payer::Machine => "machine",
+            Payer::Target => "target",
+            Payer::Load => "load",
+            Payer::Agent => "agent",
+            Payer::Total => "total",
+        }
+    }
 }
 
 /// How a cost moved while the run went on. Blocks take it out of comparisons.

@@ -141,6 +141,20 @@ pub enum Reading {
     /// Requests that the target's own counter holds (`http_requests_total` of
     /// the measured route).
     HttpRequestsTotal,
+    /// Requests that the agent's own output accounts for, on the measured
+    /// route; read before the load and after its last answer, when none is
+    /// under way.
+    TelemetryRequestsTotal,
+    /// eBPF programs that are attached to the target's own control group
+    /// (`BPF_PROG_QUERY`): before the agent was started, after it, and after
+    /// the load.
+    EbpfProgramsAttached,
+    /// Machine: eBPF programs that are loaded (`BPF_PROG_GET_NEXT_ID`), before
+    /// the trial and after it.
+    NodeEbpfPrograms,
+    /// Machine: those of them that were not loaded before the trial and are
+    /// after it; systemd's own, which come and go with units, are left out.
+    NodeEbpfProgramsLeft,
     /// Time since the target was started until it answered, in seconds.
     StartupSeconds,
     /// Machine: CPUs that are online.

@@ -4,13 +4,17 @@
 //! - [`Scenario`] and its parts: what the rest of the program works with
 //! - [`wire`]: the YAML form, strict, with defaults from `scenario/defaults.yaml`
 //! - [`library`]: the files of a directory, by name
+//! - [`placeholder`]: words in an agent's command that the harness fills in
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::placeholder::Placeholder;
+
 pub mod library;
+pub mod placeholder;
 pub mod wire;
 
 /// The scenario that every other one is measured against.
@@ -89,8 +93,70 @@ pub struct Agent {
     /// What it reaches.
     #[serde(default)]
     pub scope: AgentScope,
+    /// What the machine must offer for it to run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Need>,
     /// Programs that run beside the target, all accounted as the agent.
     pub processes: Vec<AgentProcess>,
+    /// How long it may take until it answers and has seen the first request.
+    #[serde(default = "twenty_seconds")]
+    pub startup_timeout_seconds: f64,
+    /// How its own output accounts for requests; its yield is unknown without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<Telemetry>,
+    /// How many times it attaches its programs, in a run that amplifies it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copies: Option<u32>,
+}
+
+/// What `defaults.yaml` says of every start, for plans that were written without it.
+fn twenty_seconds() -> f64 {
+    20.0
+}
+
+/// Something that not every machine offers.
+#[derive(
+    Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Need {
+    /// The right to load eBPF programs and to attach them to a control group.
+    Ebpf,
+}
+
+/// Where an agent's own output says how many requests it accounts for.
+///
+/// One kind so far. Others, such as an intake that spans are sent to, are
+/// further variants: what is read in the end is one counter, at moments when
+/// no request is under way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Telemetry {
+    /// A counter in Prometheus text that the agent serves.
+    Prometheus(PrometheusCounter),
+}
+
+impl Telemetry {
+    /// How long after the last answer the agent's count may still rise, in seconds.
+    pub fn settle_seconds(&self) -> f64 {
+        match self {
+            Telemetry::Prometheus(counter) => counter.settle_seconds,
+        }
+    }
+}
+
+/// A counter in Prometheus text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrometheusCounter {
+    /// Where it is served; placeholders are filled in.
+    pub url: String,
+    /// Its name.
+    pub metric: String,
+    /// Labels that a series must have to be counted; placeholders are filled in.
+    pub labels: BTreeMap<String, String>,
+    /// How long after the last answer it may still rise.
+    pub settle_seconds: f64,
 }
 
 /// What an agent reaches, which decides whether other arms may be alive beside it.
@@ -110,10 +176,49 @@ pub enum AgentScope {
 pub struct AgentProcess {
     /// A name for messages and log files.
     pub name: String,
-    /// The program and its arguments. `{target_pid}` and `{target_url}` are filled in.
+    /// The program, of this workspace by name or any other, and its arguments;
+    /// placeholders are filled in.
     pub command: Vec<String>,
-    /// Further environment.
+    /// Further environment; placeholders are filled in.
     pub env: BTreeMap<String, String>,
+}
+
+impl Agent {
+    /// Every text in which placeholders are filled in.
+    fn texts(&self) -> impl Iterator<Item = &str> {
+        let processes = self.processes.iter().flat_map(|process| {
+            let env = process.env.values();
+            process.command.iter().chain(env)
+        });
+        let telemetry = self.telemetry.iter().flat_map(|telemetry| match telemetry {
+            Telemetry::Prometheus(counter) => {
+                std::iter::once(&counter.url).chain(counter.labels.values())
+            }
+        });
+        processes.chain(telemetry).map(String::as_str)
+    }
+
+    /// Whether something of it depends on what the harness fills in there.
+    pub fn uses(&self, placeholder: Placeholder) -> bool {
+        self.texts()
+            .any(|text| placeholder::find(text).is_ok_and(|found| found.contains(&placeholder)))
+    }
+}
+
+impl Scenario {
+    /// Whether its agent does several times what it does when it is used, to
+    /// see what one time costs; its own cost is then nobody's.
+    pub fn is_amplified(&self) -> bool {
+        let copies = self.agent.as_ref().and_then(|agent| agent.copies);
+        copies.is_some_and(|copies| copies > 1)
+    }
+}
+
+impl Load {
+    /// The route that is measured: the path without its query.
+    pub fn route(&self) -> &str {
+        self.path.split('?').next().unwrap_or(&self.path)
+    }
 }
 
 /// What is sent to the target.

@@ -11,6 +11,7 @@
 //! - [`permutation`]: how often chance alone would look like that
 //! - [`mod@holm`]: many such chances in one report → corrected ones
 //! - [`power`]: what a number of blocks can see, and how many a change needs
+//! - [`mod@slope`]: what one more of something costs
 //! - [`mod@drift`]: whether costs moved while time went by
 //! - `student`: the t distribution that most of them stand on
 
@@ -21,6 +22,7 @@ pub mod holm;
 pub mod permutation;
 pub mod power;
 pub mod quantile;
+pub mod slope;
 mod student;
 #[cfg(test)]
 mod tests;
@@ -33,4 +35,5 @@ pub use holm::holm;
 pub use permutation::permutation_p;
 pub use power::{blocks_for, detectable_ratio};
 pub use quantile::quantile;
+pub use slope::{Line, Mean, line, mean};
 pub use welch::{Welch, welch};

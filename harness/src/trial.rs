@@ -41,8 +41,37 @@ pub struct TrialAnalysis {
     /// Where the machine's CPU time went.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<Ledger>,
+    /// What the agent's own output accounts for, where the scenario says how to ask it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub telemetry: Option<TelemetryCount>,
     /// Every rule that decides whether the trial counts.
     pub checks: Vec<Check>,
+}
+
+/// Requests of the measured route between two moments at which none was under
+/// way: before the load, and after its last answer.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetryCount {
+    /// Those that the agent's output accounts for.
+    pub accounted: u64,
+    /// Those that the target served, warm-up included.
+    pub served: u64,
+}
+
+impl TelemetryCount {
+    /// Accounted ÷ served; none when nothing was served.
+    pub fn ratio(self) -> Option<f64> {
+        (self.served > 0).then(|| self.accounted as f64 / self.served as f64)
+    }
+
+    /// Both counts of several trials added up; none without any.
+    pub fn sum(counts: impl Iterator<Item = TelemetryCount>) -> Option<TelemetryCount> {
+        counts.reduce(|a, b| TelemetryCount {
+            accounted: a.accounted + b.accounted,
+            served: a.served + b.served,
+        })
+    }
 }
 
 /// Whether a trial counts.

@@ -8,7 +8,12 @@ use crate::backend::TrialError;
 use crate::program::{is_executable, on_path};
 
 /// Programs of this workspace that scenarios name without a path.
-const WORKSPACE_PROGRAMS: [&str; 1] = ["target-app"];
+const WORKSPACE_PROGRAMS: [&str; 2] = ["target-app", "flora-agent"];
+
+/// Whether a scenario that says just this name means a program of this workspace.
+pub fn is_program(name: &str) -> bool {
+    WORKSPACE_PROGRAMS.contains(&name)
+}
 
 /// The checkout that this program was built from, when it still runs from there.
 pub fn checkout() -> Option<PathBuf> {
@@ -43,7 +48,7 @@ pub enum Location {
 ///
 /// # Errors
 /// When there is none or it can't be built, with what to do about it.
-pub fn target(name: &str) -> Result<PathBuf, TrialError> {
+pub fn provide(name: &str) -> Result<PathBuf, TrialError> {
     match locate(name)? {
         Location::Installed(path) => Ok(path),
         Location::Workspace(root) => build(name, &root),
@@ -62,12 +67,12 @@ pub fn locate(name: &str) -> Result<Location, TrialError> {
             Ok(Location::Installed(path))
         } else {
             Err(TrialError::Missing(format!(
-                "the target program `{name}` is not there or not executable"
+                "the program `{name}` is not there or not executable"
             )))
         };
     }
-    if WORKSPACE_PROGRAMS.contains(&name)
-        && let Some(root) = checkout()
+    if is_program(name)
+        && let Some(root) = checkout().filter(|root| root.join(name).is_dir())
     {
         return Ok(Location::Workspace(root));
     }
@@ -79,9 +84,13 @@ pub fn locate(name: &str) -> Result<Location, TrialError> {
         .or_else(|| on_path(name))
         .map(Location::Installed)
         .ok_or_else(|| {
+            let how = if is_program(name) {
+                format!("install it with `cargo install --path {name}`, or give its path")
+            } else {
+                "install it, or give its path".to_owned()
+            };
             TrialError::Missing(format!(
-                "the target program `{name}` is neither beside this program nor on PATH; \
-                 install it with `cargo install --path target-app`, or give its path as `target.program`"
+                "the program `{name}` is neither beside this program nor on PATH; {how}"
             ))
         })
 }
@@ -122,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_missing_path_says_so() {
-        let message = target("./nowhere/app").unwrap_err().to_string();
+        let message = provide("./nowhere/app").unwrap_err().to_string();
         assert!(message.contains("./nowhere/app"), "{message}");
     }
 }

@@ -8,6 +8,7 @@
 //! - [`process`]: children, placed before they run
 //! - [`system`]: one arm's target and agent, brought up and taken down
 //! - [`sampler`]: readings of all roles at one moment
+//! - [`needs`]: what agents need of the machine
 //! - [`monitor`]: VictoriaMetrics beside the measurement
 //! - [`batch`]: the phases of trials that are carried out together
 
@@ -26,8 +27,11 @@ use crate::clock::{RunClock, monotonic_ns};
 use crate::fingerprint::{self, Accounting, Fingerprint, Program};
 use crate::load::driver::Loop;
 use crate::load::{Driver, LEAD_NS, LoadSpec, k6};
+use crate::observer::ebpf;
+use crate::observer::telemetry::TelemetryReader;
 use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Sample, Subject};
+use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{BASELINE, Scenario};
 use crate::trial::TrialRecord;
 use crate::victoria_metrics::child;
@@ -37,6 +41,7 @@ pub mod batch;
 pub mod cgroup;
 pub mod cpus;
 pub mod monitor;
+pub mod needs;
 pub mod process;
 pub mod sampler;
 pub mod system;
@@ -175,6 +180,8 @@ impl LocalBackend {
                 cpu_sets,
                 work,
                 ports: Vec::new(),
+                agent_ports: Vec::new(),
+                agents: BTreeMap::new(),
             },
             hierarchies,
             cpus: allowed.len(),
@@ -193,6 +200,36 @@ impl LocalBackend {
     /// A directory that is gone after the run.
     pub fn work_directory(&self) -> &Path {
         self.workshop.work.path()
+    }
+
+    /// Finds what an arm's agent needs, and its programs.
+    fn provide_agent(&mut self, arm: &Scenario) -> Result<(), TrialError> {
+        let Some(agent) = &arm.agent else {
+            return Ok(());
+        };
+        let mut missing = needs::missing(agent);
+        let grouped = self.workshop.tree.as_ref().is_some_and(Tree::has_v2);
+        if agent.uses(Placeholder::TargetCgroup) && missing.is_empty() && !grouped {
+            missing.push(
+                "the target has no control group of version 2; leave --cgroups out, or use --cgroups v2"
+                    .into(),
+            );
+        }
+        if !missing.is_empty() {
+            return Err(TrialError::Missing(format!(
+                "{} can't run here: {}",
+                arm.name,
+                missing.join("; ")
+            )));
+        }
+        for process in &agent.processes {
+            let name = &process.command[0];
+            if !self.workshop.agents.contains_key(name) {
+                let program = system::identify_agent(name, agent)?;
+                self.workshop.agents.insert(name.clone(), program);
+            }
+        }
+        Ok(())
     }
 
     /// The load of an arm at a rate, against the system that is up.
@@ -243,7 +280,13 @@ impl LocalBackend {
     ) -> Result<Option<f64>, TrialError> {
         let program = &self.targets[&arm.target.program];
         let system = System::up(&self.workshop, arm, program, 0, slot).await?;
-        system.check(arm).await?;
+        if system.prove(arm).await? == Some(0.0) {
+            let reader = system.telemetry.as_ref();
+            return Err(system.unhealthy_agent(format!(
+                "did not account for a request that the target answered ({} stays 0)",
+                reader.map(TelemetryReader::describe).unwrap_or_default()
+            )));
+        }
         if !calibrate {
             return Ok(None);
         }
@@ -281,19 +324,35 @@ impl Backend for LocalBackend {
                     .into(),
             );
         }
+        if ebpf::is_timed() {
+            return Err(TrialError::Missing(
+                "the kernel times every run of every eBPF program, which costs each of them (kernel.bpf_stats_enabled is not 0); switch it off with: sysctl -w kernel.bpf_stats_enabled=0"
+                    .into(),
+            ));
+        }
         for arm in arms {
+            self.provide_agent(arm)?;
             if !self.targets.contains_key(&arm.target.program) {
-                let path = workspace::target(&arm.target.program)?;
+                let path = workspace::provide(&arm.target.program)?;
                 let program = system::identify(&arm.target.program, &path)?;
                 self.targets.insert(arm.target.program.clone(), program);
             }
         }
-        while self.workshop.ports.len() < arms.len() {
+        while self.workshop.agent_ports.len() < arms.len() {
             let port = child::free_port().map_err(|error| {
                 TrialError::Missing(format!("no loopback port is free: {error}"))
             })?;
-            if !self.workshop.ports.contains(&port) {
-                self.workshop.ports.push(port);
+            let Workshop {
+                ports, agent_ports, ..
+            } = &mut self.workshop;
+            if ports.contains(&port) || agent_ports.contains(&port) {
+                continue;
+            }
+            // As many of one kind as of the other, however often this is called.
+            if ports.len() < arms.len() {
+                ports.push(port);
+            } else {
+                agent_ports.push(port);
             }
         }
         let mut capacity = None;
@@ -333,6 +392,7 @@ impl Backend for LocalBackend {
             programs: self
                 .targets
                 .values()
+                .chain(self.workshop.agents.values())
                 .chain(&self.k6)
                 .chain(match &self.found {
                     Found::Program(_, program) => Some(program),

@@ -6,6 +6,8 @@ use serde::Serialize;
 use super::exit::Failure;
 use super::{Format, print, print_json};
 use crate::backend::local::cgroup::{Hierarchies, PREFIX, Tree};
+use crate::backend::local::needs;
+use crate::observer::ebpf;
 use crate::owner::Owner;
 use crate::{fingerprint, program};
 
@@ -39,6 +41,17 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
         cpus(),
         steal(),
         cgroups(),
+        needed(
+            "cgroup v2",
+            needs::group().map(|root| format!("at {root}")),
+            "eBPF agents attach to groups there",
+        ),
+        needed(
+            "eBPF",
+            needs::ebpf().map(|rights| format!("programs can be loaded with {rights}")),
+            "needed by eBPF agents",
+        ),
+        ebpf_statistics(),
         program(
             "VictoriaMetrics",
             &["victoria-metrics", "victoria-metrics-prod"],
@@ -131,6 +144,43 @@ fn cgroups() -> Finding {
             detail: format!("{error}; figures are read per process instead"),
             mend: Some("run as root, or under `systemd-run --user --scope -p Delegate=yes`".into()),
         },
+    }
+}
+
+/// Something that only some agents need, with the words of its own check.
+fn needed(name: &'static str, found: Result<String, String>, purpose: &str) -> Finding {
+    match found {
+        Ok(detail) => Finding {
+            name,
+            ok: true,
+            detail,
+            mend: None,
+        },
+        Err(missing) => {
+            let (what, mend) = missing.split_once("; ").unwrap_or((&missing, ""));
+            Finding {
+                name,
+                ok: false,
+                detail: format!("{what} ({purpose})"),
+                mend: (!mend.is_empty()).then(|| mend.to_owned()),
+            }
+        }
+    }
+}
+
+/// Timing every run of every program would be part of what is measured.
+fn ebpf_statistics() -> Finding {
+    let timed = ebpf::is_timed();
+    Finding {
+        name: "eBPF statistics",
+        ok: !timed,
+        detail: if timed {
+            "on: the kernel times every run of every program, and nothing is measured like that"
+                .into()
+        } else {
+            "off, as measuring needs it".into()
+        },
+        mend: timed.then(|| "sysctl -w kernel.bpf_stats_enabled=0".into()),
     }
 }
 

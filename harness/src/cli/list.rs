@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::exit::Failure;
 use super::{Format, print, print_json};
+use crate::backend::local::needs;
 use crate::scenario::Scenario;
 use crate::scenario::library::{Library, LibraryError};
 use crate::{program, workspace};
@@ -105,16 +106,30 @@ fn missing(scenario: &Scenario) -> Vec<String> {
     if let Err(error) = workspace::locate(&scenario.target.program) {
         missing.push(error.to_string());
     }
-    for process in scenario.agent.iter().flat_map(|agent| &agent.processes) {
-        let name = &process.command[0];
-        let there = if name.contains('/') {
-            std::path::Path::new(name).is_file()
-        } else {
-            program::on_path(name).is_some()
-        };
-        if !there {
-            missing.push(format!("the agent's program `{name}` is not installed"));
+    if let Some(agent) = &scenario.agent {
+        for process in &agent.processes {
+            if let Err(error) = agent_program(&process.command[0]) {
+                missing.push(error);
+            }
         }
+        missing.extend(needs::missing(agent));
     }
     missing
+}
+
+fn agent_program(name: &str) -> Result<(), String> {
+    let there = if workspace::is_program(name) {
+        return workspace::locate(name)
+            .map(|_| ())
+            .map_err(|error| error.to_string());
+    } else if name.contains('/') {
+        std::path::Path::new(name).is_file()
+    } else {
+        program::on_path(name).is_some()
+    };
+    if there {
+        Ok(())
+    } else {
+        Err(format!("the agent's program `{name}` is not installed"))
+    }
 }

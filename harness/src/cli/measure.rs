@@ -483,6 +483,7 @@ impl Options {
                 CONFIDENCE,
                 POWER,
             ),
+            amplified: None,
             limitations,
             trials: plan::trials(&names(&arms), blocks, slices, seed),
             arms,

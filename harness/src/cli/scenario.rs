@@ -6,13 +6,19 @@ use clap::Args;
 
 use super::exit::{self, Failure};
 use super::measure::{self, Bench, Options};
+use crate::amplification::{arm_name, copies};
 use crate::backend::Backend;
 use crate::clock::RunClock;
-use crate::plan::{LoadPlan, RateSource};
+use crate::plan::{LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
 use crate::scenario::library::Library;
-use crate::scenario::{BASELINE, Scenario, TWIN};
+use crate::scenario::placeholder::Placeholder;
+use crate::scenario::{Agent, BASELINE, Scenario, TWIN};
+
+/// As many programs as the kernel attaches to one control group
+/// (`BPF_CGROUP_MAX_PROGS` in `kernel/bpf/cgroup.c`).
+const COPIES_MAX: u32 = 64;
 
 /// Measure one or more scenarios.
 ///
@@ -27,6 +33,7 @@ use crate::scenario::{BASELINE, Scenario, TWIN};
 ///   flora-bench scenario baseline
 ///   flora-bench scenario all --time 10m
 ///   flora-bench scenario baseline --rate 500 --dry-run
+///   flora-bench scenario flora --amplify 16
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -36,6 +43,12 @@ pub struct Arguments {
 
     #[command(flatten)]
     options: Options,
+
+    /// Attach an agent's programs up to N times over, and say what one copy
+    /// costs: a labelled experiment for effects below the noise. Takes one
+    /// scenario whose agent says how copies are asked for (`{copies}`).
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=i64::from(COPIES_MAX)))]
+    amplify: Option<u32>,
 
     /// Show the plan and measure nothing.
     #[arg(long)]
@@ -52,9 +65,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let options = &arguments.options;
-    let arms = arms(&arguments)?;
+    let (arms, amplified) = arms(&arguments)?;
     let load = options.load(&arms)?;
-    let name = measure::name_of(&arms);
+    let name = match &amplified {
+        Some(scenario) => format!("{scenario}-amplified"),
+        None => measure::name_of(&arms),
+    };
     if arguments.dry_run {
         let load = LoadPlan {
             driver: load.driver,
@@ -65,7 +81,10 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
             },
             capacity: None,
         };
-        let plan = options.draw_up(&name, arms, load, Vec::new())?;
+        let plan = Plan {
+            amplified,
+            ..options.draw_up(&name, arms, load, Vec::new())?
+        };
         return super::print(&measure::describe(&plan));
     }
 
@@ -78,7 +97,10 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     )?;
     let load = bench.preflight(&arms, load).await?;
     let fingerprint = bench.backend.fingerprint(&arms);
-    let plan = options.draw_up(&name, arms, load, bench.backend.limitations())?;
+    let plan = Plan {
+        amplified,
+        ..options.draw_up(&name, arms, load, bench.backend.limitations())?
+    };
     let mut recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
     let directory = recorder.directory().to_owned();
     measure::announce(&plan, &directory);
@@ -90,8 +112,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     measure::judge(&records, &report, interrupted)
 }
 
-/// The scenarios that were asked for, the baseline and its twin first, with what the command line says.
-fn arms(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
+/// The scenarios that were asked for, the baseline and its twin first, with what
+/// the command line says; and the name of the one that is amplified.
+fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failure> {
     let library = library(arguments.options.scenarios.clone());
     let mut names = Vec::new();
     for name in &arguments.names {
@@ -116,7 +139,50 @@ fn arms(arguments: &Arguments) -> Result<Vec<Scenario>, Failure> {
             .map(|arm| arguments.options.overrule(arm))
     };
     let others: Result<Vec<Scenario>, _> = names.iter().map(|name| load(name)).collect();
-    Ok(measure::arms(load(BASELINE)?, others?))
+    let (others, amplified) = match arguments.amplify {
+        Some(most) => {
+            let one = amplifiable(others?)?;
+            let name = one.name.clone();
+            (amplified(&one, most), Some(name))
+        }
+        None => (others?, None),
+    };
+    Ok((measure::arms(load(BASELINE)?, others), amplified))
+}
+
+/// The one scenario whose agent can be told how many copies to attach.
+fn amplifiable(mut arms: Vec<Scenario>) -> Result<Scenario, Failure> {
+    let refused = |why: String| {
+        Failure::message(
+            exit::USAGE,
+            format!("--amplify {why}; for example: flora-bench scenario flora --amplify 16"),
+        )
+    };
+    let (Some(arm), true) = (arms.pop(), arms.is_empty()) else {
+        return Err(refused("takes exactly one scenario with an agent".into()));
+    };
+    let told = |agent: &Agent| agent.uses(Placeholder::Copies);
+    if !arm.agent.as_ref().is_some_and(told) {
+        return Err(refused(format!(
+            "can't be had with `{}`: nothing in its agent's command says how many copies are to be attached ({})",
+            arm.name,
+            Placeholder::Copies
+        )));
+    }
+    Ok(arm)
+}
+
+/// An arm for each number of copies.
+fn amplified(one: &Scenario, most: u32) -> Vec<Scenario> {
+    let arm = |copies| {
+        let mut arm = one.clone();
+        arm.name = arm_name(&one.name, copies);
+        if let Some(agent) = &mut arm.agent {
+            agent.copies = Some(copies);
+        }
+        arm
+    };
+    copies(most).into_iter().map(arm).collect()
 }
 
 /// The scenario directory: the one given, `scenarios` here, or the checkout's.

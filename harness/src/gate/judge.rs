@@ -119,10 +119,13 @@ fn of_budget(
         Some(name) if !asked(name) => return Ok(Vec::new()),
         Some(name) => vec![find_arm(report, name, &budget.place)?],
         None => {
-            // Whoever names the baseline means it.
+            // Whoever names the baseline means it; an amplified agent is nobody's.
             let concerned = |arm: &&ScenarioReport| {
                 only.contains(&arm.name)
-                    || only.is_empty() && arm.name != BASELINE && arm.name != TWIN
+                    || only.is_empty()
+                        && arm.name != BASELINE
+                        && arm.name != TWIN
+                        && !arm.is_amplified()
             };
             report.scenarios.iter().filter(concerned).collect()
         }

@@ -1,20 +1,15 @@
 //! The target's own request counter, from its `/metrics`.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
-use prometheus_parse::{Scrape, Value};
+use super::prometheus::{Endpoint, ScrapeError, sum};
 
 /// The target's counter can't be had.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetMetricsError {
     /// No answer.
-    #[error("cannot read {url}: {source}")]
-    Request {
-        /// The address.
-        url: String,
-        /// Why.
-        source: reqwest::Error,
-    },
+    #[error(transparent)]
+    Scrape(#[from] ScrapeError),
     /// An answer without the counter.
     #[error("{url} has no `http_requests_total` with route, method and status")]
     Missing {
@@ -26,22 +21,17 @@ pub enum TargetMetricsError {
 /// Asks the target what it has answered.
 #[derive(Clone, Debug)]
 pub struct TargetMetrics {
-    client: reqwest::Client,
-    url: String,
+    endpoint: Endpoint,
     route: String,
 }
 
 impl TargetMetrics {
     /// For the target at `base` (such as `http://127.0.0.1:8080`) and the
-    /// route that is measured, which is the load's path without its query.
-    pub fn new(base: &str, path: &str) -> Self {
+    /// route that is measured.
+    pub fn new(base: &str, route: &str) -> Self {
         TargetMetrics {
-            client: reqwest::Client::builder()
-                .timeout(Duration::from_secs(5))
-                .build()
-                .expect("a client without TLS can always be built"),
-            url: format!("{base}/metrics"),
-            route: path.split('?').next().unwrap_or(path).to_owned(),
+            endpoint: Endpoint::new(format!("{base}/metrics")),
+            route: route.to_owned(),
         }
     }
 
@@ -50,22 +40,9 @@ impl TargetMetrics {
     /// # Errors
     /// When the target does not answer, or has no such counter.
     pub async fn requests(&self) -> Result<f64, TargetMetricsError> {
-        let failed = |source| TargetMetricsError::Request {
-            url: self.url.clone(),
-            source,
-        };
-        let text = self
-            .client
-            .get(&self.url)
-            .send()
-            .await
-            .and_then(|response| response.error_for_status())
-            .map_err(failed)?
-            .text()
-            .await
-            .map_err(failed)?;
+        let text = self.endpoint.text().await?;
         count(&text, &self.route).ok_or_else(|| TargetMetricsError::Missing {
-            url: self.url.clone(),
+            url: self.endpoint.url.clone(),
         })
     }
 }
@@ -73,25 +50,13 @@ impl TargetMetrics {
 /// Sum of `http_requests_total` over a route's 2xx answers. None when the text
 /// has no such metric at all; a route that was never asked counts as 0.
 fn count(text: &str, route: &str) -> Option<f64> {
-    let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).ok()?;
-    let declared = text.contains("http_requests_total");
-    declared.then(|| {
-        scrape
-            .samples
-            .iter()
-            .filter(|sample| {
-                sample.metric == "http_requests_total"
-                    && sample.labels.get("route") == Some(route)
-                    && sample
-                        .labels
-                        .get("status")
-                        .is_some_and(|status| status.starts_with('2'))
-            })
-            .map(|sample| match sample.value {
-                Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value) => value,
-                _ => 0.0,
-            })
-            .sum()
+    const COUNTER: &str = "http_requests_total";
+    let labels = BTreeMap::from([("route".to_owned(), route.to_owned())]);
+    text.contains(COUNTER).then(|| {
+        sum(text, COUNTER, &labels, |sample| {
+            let status = sample.labels.get("status");
+            status.is_some_and(|status| status.starts_with('2'))
+        })
     })
 }
 

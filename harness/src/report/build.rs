@@ -5,13 +5,14 @@ use std::collections::BTreeSet;
 use super::{
     CrossCheck, LoadReport, Report, SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Statistic,
 };
+use crate::amplification::amplification;
 use crate::comparison;
 use crate::metric::Metric;
 use crate::record::Records;
 use crate::sample::{Reading, Subject};
 use crate::scenario::Scenario;
 use crate::stats;
-use crate::trial::{Ledger, LedgerRow, TrialRecord, TrialStatus};
+use crate::trial::{Ledger, LedgerRow, TelemetryCount, TrialRecord, TrialStatus};
 
 /// The share of an arm's planned trials that must count.
 const VALID_SHARE_MIN: f64 = 0.5;
@@ -43,6 +44,7 @@ pub fn build(records: &Records) -> Report {
         slices: plan.slices,
         comparisons: differences.comparisons,
         noise_floor: differences.noise_floor,
+        amplification: amplification(records),
         drifts: differences.drifts,
         scenarios,
         cross_checks: cross_checks(records),
@@ -70,6 +72,7 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         .filter(|trial| trial.status == TrialStatus::Valid)
         .collect();
     let (status, reason) = status(planned, &all, valid.len());
+    let telemetry = TelemetryCount::sum(valid.iter().filter_map(|trial| trial.analysis.telemetry));
     ScenarioReport {
         name: arm.name.clone(),
         question: arm.question.clone(),
@@ -81,7 +84,9 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         requests: valid.iter().map(|trial| trial.analysis.requests).sum(),
         statistics: statistics(&valid, records.plan.confidence),
         ledger: ledger(&valid),
-        telemetry_yield_ratio: None,
+        telemetry_yield_ratio: telemetry.and_then(TelemetryCount::ratio),
+        telemetry,
+        copies: arm.agent.as_ref().and_then(|agent| agent.copies),
     }
 }
 
@@ -209,6 +214,11 @@ fn cross_checks(records: &Records) -> Vec<CrossCheck> {
 /// What a reader must know.
 fn notes(records: &Records) -> Vec<String> {
     let mut notes = records.plan.limitations.clone();
+    if let Some(scenario) = &records.plan.amplified {
+        notes.push(format!(
+            "This run attached the programs of {scenario}'s agent several times over to find out what one copy costs; arms with more than one copy are an experiment, not an agent that anybody runs."
+        ));
+    }
     for resumption in &records.resumptions {
         let lost = match resumption.lost.as_slice() {
             [] => "nothing was lost".to_owned(),

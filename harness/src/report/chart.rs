@@ -1,11 +1,12 @@
 //! `Report` and samples → charts, each as SVG and as PNG from the same drawing.
 //!
 //! # Layout
-//! - `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
+//! - `amplification`, `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
 //! - [`history`]: many runs → [`Scene`]
 //! - `figures`, `rows`, `legend`, `series`, `axis`, `palette`, `font`: what they share
 //! - `scene`, `svg`, `paint`: shapes, and their way to SVG and PNG
 
+mod amplification;
 mod axis;
 mod blocks;
 mod cost;
@@ -53,7 +54,16 @@ pub struct Chart {
 }
 
 /// The charts, in the order in which reports show them.
-pub const CHARTS: [Chart; 7] = [
+pub const CHARTS: [Chart; 8] = [
+    Chart {
+        file: "amplification",
+        title: "What one copy of the agent's programs costs",
+        draw: |report, _, width| amplification::draw(report, width),
+        applies: |report| {
+            let amplification = report.amplification.as_ref();
+            amplification.is_some_and(|a| !a.slopes.is_empty())
+        },
+    },
     Chart {
         file: "overhead",
         title: "Overhead of each scenario",

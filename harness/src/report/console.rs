@@ -20,6 +20,11 @@ pub fn render(report: &Report) -> String {
     }
     page.wrapped("", "", &words::caution(report));
 
+    if let Some(slopes) = tables::amplification(report) {
+        page.section("Amplification, a labelled experiment: what one copy adds to a request");
+        // The rest is in the other reports; here a line has a hundred columns.
+        page.table(&slopes.pick(&["CPU time of", "one copy", "interval", "two baselines"]));
+    }
     if let Some(comparisons) = tables::comparisons(report, true) {
         page.section(&format!(
             "Against the baseline (intervals: {}; p corrected for the number of claims)",

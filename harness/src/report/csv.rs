@@ -11,7 +11,9 @@
 //! - `trials`: trials that count
 //! - `kind`: what `estimate` is: `statistic`, the mean over trials; `comparison`,
 //!   what the scenario adds to `baseline`; `noise_floor`, empty, as the twin
-//!   of the baseline is told as a ratio only
+//!   of the baseline is told as a ratio only; `telemetry_yield`, the share of the
+//!   requests served that the agent's own output accounts for; `amplification`,
+//!   what one copy of the agent's programs adds to a request, by who pays
 //! - `baseline`, `headline`, `blocks`: what it is compared with, whether that
 //!   was fixed in advance, in how many blocks
 //! - `overhead_ratio`, `ratio_low`, `ratio_high`: scenario ÷ baseline − 1 and its interval
@@ -22,7 +24,9 @@
 //! What is not known, or belongs to another kind, is an empty field. Values of
 //! single trials are in `trials.jsonl` and in `report.json`.
 
-use super::{Comparison, NoiseFloor, Report, ScenarioReport, Statistic, Verdict, words};
+use super::{
+    Amplification, Comparison, NoiseFloor, Report, ScenarioReport, Slope, Statistic, Verdict, words,
+};
 use crate::metric::{Metric, Unit};
 use crate::sample::Subject;
 use crate::scenario::{BASELINE, TWIN};
@@ -42,6 +46,14 @@ pub fn render(report: &Report) -> String {
     }
     rows.extend(report.comparisons.iter().map(|c| of_comparison(report, c)));
     rows.extend(report.noise_floor.iter().map(|f| of_noise(report, f)));
+    for scenario in &report.scenarios {
+        let ratio = scenario.telemetry_yield_ratio;
+        rows.extend(ratio.map(|ratio| of_yield(scenario, ratio)));
+    }
+    if let Some(amplification) = &report.amplification {
+        let slopes = amplification.slopes.iter();
+        rows.extend(slopes.map(|slope| of_slope(report, amplification, slope)));
+    }
     let lines = rows.into_iter().map(|row| row.line(report));
     std::iter::once(format!("{HEADER}\n"))
         .chain(lines)
@@ -54,6 +66,8 @@ struct Row {
     scenario: String,
     status: String,
     figure: Option<(Metric, Subject, Option<f64>)>,
+    /// Metric, subject and unit of what is no figure of a trial.
+    named: Option<(&'static str, &'static str, &'static str)>,
     /// Estimate and interval, in the metric's unit.
     value: [Option<f64>; 3],
     coefficient_of_variation: Option<f64>,
@@ -73,9 +87,12 @@ struct Row {
 
 impl Row {
     fn line(self, report: &Report) -> String {
-        let (metric, subject, quantile) = self
+        let (metric, subject, unit) = self
             .figure
-            .map_or(("", "", None), |f| (f.0.as_str(), f.1.as_str(), f.2));
+            .map(|f| (f.0.as_str(), f.1.as_str(), unit(f.0)))
+            .or(self.named)
+            .unwrap_or_default();
+        let quantile = self.figure.and_then(|f| f.2);
         let mut fields = vec![
             quote(&report.run),
             quote(&self.scenario),
@@ -83,7 +100,7 @@ impl Row {
             metric.to_owned(),
             subject.to_owned(),
             number(quantile),
-            self.figure.map_or(String::new(), |f| unit(f.0).to_owned()),
+            unit.to_owned(),
         ];
         fields.extend(self.value.map(number));
         fields.push(number(Some(report.confidence)));
@@ -107,6 +124,38 @@ fn of_statistic(scenario: &ScenarioReport, statistic: &Statistic) -> Row {
         coefficient_of_variation: statistic.coefficient_of_variation,
         trials: scenario.trials.to_string(),
         kind: "statistic",
+        ..Row::default()
+    }
+}
+
+fn of_yield(scenario: &ScenarioReport, ratio: f64) -> Row {
+    Row {
+        scenario: scenario.name.clone(),
+        status: words::status(scenario.status).to_owned(),
+        named: Some(("telemetry_yield_ratio", Subject::Agent.as_str(), "ratio")),
+        value: [Some(ratio), None, None],
+        trials: scenario.trials.to_string(),
+        kind: "telemetry_yield",
+        ..Row::default()
+    }
+}
+
+fn of_slope(report: &Report, amplification: &Amplification, slope: &Slope) -> Row {
+    Row {
+        scenario: amplification.scenario.clone(),
+        status: status(report, &amplification.scenario),
+        named: Some((
+            "cpu_seconds_per_request_and_copy",
+            slope.of.as_str(),
+            "seconds",
+        )),
+        value: [
+            Some(slope.per_copy.estimate),
+            slope.per_copy.low,
+            slope.per_copy.high,
+        ],
+        kind: "amplification",
+        blocks: amplification.blocks.to_string(),
         ..Row::default()
     }
 }

@@ -62,6 +62,7 @@ pub fn render(report: &Report, samples: &[Sample]) -> String {
         });
         drawn.collect::<Vec<Markup>>()
     };
+    let amplification = figures(&["amplification"]);
     let overhead = overhead::section(report);
     let costs = figures(&["ledger", "cost", "latency", "memory"]);
     let run = figures(&["blocks", "timeline"]);
@@ -79,6 +80,18 @@ pub fn render(report: &Report, samples: &[Sample]) -> String {
             body {
                 (header(report))
                 main {
+                    @if let Some(slopes) = tables::amplification(report) {
+                        section #amplification {
+                            h2 { "Amplification, a labelled experiment" }
+                            @for chart in &amplification { (chart) }
+                            (table("amplified", "What one copy adds to a request, by who pays", &slopes))
+                            p .small {
+                                "The agent's programs were attached several times over, and a line was fitted in every block; intervals at "
+                                (words::confidence(report)) ", from blocks. Two baselines: where the slope between two identical ones lies. "
+                                "Beside its copies: the line at no copy, less the baselines. Bend: how far the middle lies off the line."
+                            }
+                        }
+                    }
                     (overhead)
                     (noise_floor(report))
                     section #costs {

@@ -26,6 +26,10 @@ pub fn render(report: &Report) -> String {
         }
     };
     section(
+        "Amplification, a labelled experiment",
+        chart("amplification") + &optional(tables::amplification(report)),
+    );
+    section(
         &format!(
             "Against the baseline (intervals: {})",
             words::confidence(report)

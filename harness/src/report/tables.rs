@@ -79,6 +79,7 @@ pub fn overview(report: &Report) -> Option<Table> {
         ("total CPU", Right),
         ("target memory", Right),
         ("p99", Right),
+        ("yield", Right),
     ]);
     for scenario in &report.scenarios {
         let point = |metric, subject| {
@@ -97,6 +98,9 @@ pub fn overview(report: &Report) -> Option<Table> {
             point(Metric::CpuSecondsPerRequest, Subject::Total),
             point(Metric::MemoryWorkingSetBytes, Subject::Target),
             p99.map_or(String::new(), |s| words::estimate(s).point),
+            scenario
+                .telemetry_yield_ratio
+                .map_or(String::new(), words::yielded),
         ]);
     }
     Some(table.without_empty_columns())
@@ -190,6 +194,36 @@ pub fn noise_floor(report: &Report) -> Option<Table> {
             floor.p_value.map_or(String::new(), format::p_value),
             smallest(floor.detectable_ratio),
             floor.blocks.to_string(),
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
+/// What one copy of the agent's programs adds to a request, by who pays; none
+/// in a run that amplifies nothing.
+pub fn amplification(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("CPU time of", Left),
+        ("one copy", Right),
+        ("interval", Right),
+        ("two baselines", Right),
+        ("beside its copies", Right),
+        ("its interval", Right),
+        ("bend", Right),
+    ]);
+    for slope in &report.amplification.as_ref()?.slopes {
+        let (copy, interval) = words::amount(slope.per_copy);
+        let (beside, its_interval) = words::amount(slope.beside_copies);
+        table.row([
+            words::payer(slope.of).to_owned(),
+            copy,
+            interval,
+            words::amount(slope.two_baselines).1,
+            beside,
+            its_interval,
+            slope
+                .bend
+                .map_or(String::new(), |bend| words::amount(bend).1),
         ]);
     }
     (!table.rows.is_empty()).then(|| table.without_empty_columns())

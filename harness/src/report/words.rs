@@ -8,10 +8,12 @@ use crate::plan::LoadDriver;
 use crate::sample::Subject;
 
 mod again;
+mod amplified;
 mod findings;
 mod validity;
 
 pub use again::{command, rate_source};
+pub use amplified::{amount, amplified, payer};
 pub use findings::{caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings};
 pub use validity::{counted, ledger, not_counted, warnings};
 
@@ -155,13 +157,45 @@ pub fn basis_of(scenario: &ScenarioReport) -> String {
         format!("{trials} of {} count", self::trials(*planned_trials))
     };
     text += &format!(" · {} requests", format::count(*requests));
-    if let Some(ratio) = scenario.telemetry_yield_ratio {
-        text += &format!(
-            " · telemetry accounts for {} of them",
-            format::percent(ratio)
-        );
+    if let Some(accounted) = accounted(scenario) {
+        text += &format!(" · telemetry accounts for {accounted}");
     }
     text
+}
+
+/// How much of what was served the agent's output accounts for. Counts rather
+/// than a share where they are known: no share shows one request in a million.
+pub fn accounted(scenario: &ScenarioReport) -> Option<String> {
+    let ratio = scenario.telemetry_yield_ratio?;
+    Some(match scenario.telemetry {
+        Some(count) if count.accounted == count.served => {
+            format!("all {} requests served", format::count(count.served))
+        }
+        Some(count) => format!(
+            "{} of {} requests served ({})",
+            format::count(count.accounted),
+            format::count(count.served),
+            self::yielded(ratio)
+        ),
+        None => format!("{} of the requests served", yielded(ratio)),
+    })
+}
+
+/// A telemetry yield, with as many digits as it takes to tell it from all.
+pub fn yielded(ratio: f64) -> String {
+    if !ratio.is_finite() {
+        return "n/a".to_owned();
+    }
+    let percent = ratio * 100.0;
+    let digits = (1..=6).find(|digits| {
+        let step = 10f64.powi(*digits);
+        (percent * step).round() != 100.0 * step
+    });
+    match digits {
+        _ if ratio == 1.0 => "100 %".to_owned(),
+        Some(digits) => format!("{} %", format::number(percent, digits)),
+        None => "not quite 100 %".to_owned(),
+    }
 }
 
 /// A part of a whole, to a tenth of a percent.

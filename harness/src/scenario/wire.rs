@@ -13,9 +13,17 @@ use serde::{Deserialize, Deserializer};
 use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
-use super::{Agent, AgentProcess, AgentScope, Inject, Load, Scenario, Target, Trials};
+use crate::workspace;
+
+use super::{
+    Agent, AgentProcess, AgentScope, Inject, Load, Need, PrometheusCounter, Scenario, Target,
+    Telemetry, Trials, placeholder,
+};
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
+/// How long an agent's count may still rise after the last answer: a batch that
+/// is sent once a second has gone by then.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// A scenario file that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -165,14 +173,51 @@ pub fn bytes(text: &str) -> Result<u64, String> {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "agent")]
 struct WireAgent {
-    /// The version that is measured.
-    #[schemars(with = "String")]
-    version: Spanned<String>,
+    /// The version that is measured; that of this workspace without it, where all its programs are of this workspace.
+    #[schemars(with = "Option<String>")]
+    version: Option<Spanned<String>>,
     /// What it reaches: `target` when it touches nothing but its own target, so that other arms may be alive beside it and take turns; `machine`, the default, when it has to be alone.
     scope: Option<AgentScope>,
+    /// What the machine must offer for it to run; `list` says what is missing.
+    #[serde(default)]
+    needs: Vec<Need>,
     /// Programs that run beside the target, all accounted as the agent.
     #[schemars(with = "Vec<WireAgentProcess>")]
     processes: Spanned<Vec<WireAgentProcess>>,
+    /// How long it may take until it answers and has seen the first request, such as `20s`.
+    #[schemars(with = "Option<String>")]
+    startup_timeout: Option<Spanned<WireDuration>>,
+    /// How its own output accounts for requests; without it nobody knows what it saw.
+    telemetry: Option<WireTelemetry>,
+}
+
+/// How an agent's own output accounts for requests.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, rename_all = "snake_case")]
+#[schemars(rename = "telemetry")]
+enum WireTelemetry {
+    /// A counter in Prometheus text that the agent serves.
+    Prometheus(WirePrometheusCounter),
+}
+
+/// A counter in Prometheus text that the agent serves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "prometheus_counter")]
+struct WirePrometheusCounter {
+    /// Where it is served, such as `http://127.0.0.1:{agent_port}/metrics`.
+    #[schemars(with = "String")]
+    url: Spanned<String>,
+    /// Its name; every series of it that has the labels is counted.
+    #[schemars(with = "String")]
+    metric: Spanned<String>,
+    /// Labels that a series must have, such as `route: "{target_route}"`: what the target serves besides the load must not be counted.
+    #[serde(default)]
+    #[schemars(with = "BTreeMap<String, String>")]
+    labels: BTreeMap<String, Spanned<String>>,
+    /// How long after the last answer it may still rise, such as `1s`, the default.
+    #[schemars(with = "Option<String>")]
+    settle: Option<WireDuration>,
 }
 
 /// One program of an agent.
@@ -182,12 +227,13 @@ struct WireAgent {
 struct WireAgentProcess {
     /// A name for messages and log files.
     name: String,
-    /// The program and its arguments; `{target_pid}` and `{target_url}` are filled in.
+    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}` and `{copies}` are filled in.
     #[schemars(with = "Vec<String>")]
-    command: Spanned<Vec<String>>,
-    /// Further environment.
+    command: Vec<Spanned<String>>,
+    /// Further environment, filled in likewise.
     #[serde(default)]
-    env: BTreeMap<String, String>,
+    #[schemars(with = "BTreeMap<String, String>")]
+    env: BTreeMap<String, Spanned<String>>,
 }
 
 /// What is sent to the target.
@@ -299,12 +345,17 @@ impl Resolver<'_> {
         self.check("question", &question, "a sentence", |text| {
             !text.trim().is_empty()
         })?;
+        // Target and agent get the same time to start.
+        let limit = defaults.target.startup_timeout.clone();
         Ok(Scenario {
             name,
             question: question.value.trim().to_owned(),
             analysis: file.analysis.map(|text| text.trim().to_owned()),
             target: self.target(file.target, defaults.target)?,
-            agent: file.agent.map(|agent| self.agent(agent)).transpose()?,
+            agent: file
+                .agent
+                .map(|agent| self.agent(agent, limit))
+                .transpose()?,
             load: self.load(file.load, defaults.load)?,
             trials: self.trials(file.trials, defaults.trials)?,
             file_sha256: crate::program::hex(&Sha256::digest(text.as_bytes())),
@@ -346,13 +397,11 @@ impl Resolver<'_> {
         })
     }
 
-    fn agent(&self, file: WireAgent) -> Result<Agent, ScenarioFileError> {
-        self.check(
-            "agent.version",
-            &file.version,
-            "the version that is measured",
-            |version| !version.trim().is_empty(),
-        )?;
+    fn agent(
+        &self,
+        file: WireAgent,
+        limit: Option<Spanned<WireDuration>>,
+    ) -> Result<Agent, ScenarioFileError> {
         if file.processes.value.is_empty() {
             return Err(self.value(
                 "agent.processes",
@@ -361,31 +410,118 @@ impl Resolver<'_> {
                 "at least one process",
             ));
         }
-        let processes = file
-            .processes
-            .value
-            .into_iter()
+        let ours = |process: &WireAgentProcess| {
+            let program = process.command.first();
+            program.is_some_and(|program| workspace::is_program(&program.value))
+        };
+        let version = match &file.version {
+            Some(version) => {
+                self.check(
+                    "agent.version",
+                    version,
+                    "the version that is measured",
+                    |version| !version.trim().is_empty(),
+                )?;
+                version.value.clone()
+            }
+            None if file.processes.value.iter().all(ours) => env!("CARGO_PKG_VERSION").to_owned(),
+            None => {
+                return Err(self.value(
+                    "agent.version",
+                    &file.processes,
+                    "missing".into(),
+                    "the version that is measured: what isn't known isn't measured",
+                ));
+            }
+        };
+        let processes = file.processes.value.iter();
+        let processes = processes
             .map(|process| {
-                if process.command.value.is_empty() {
+                if process.command.is_empty() {
                     return Err(self.value(
                         "agent.processes.command",
-                        &process.command,
+                        &file.processes,
                         "an empty list".into(),
                         "a program and its arguments",
                     ));
                 }
+                let command = process.command.iter();
+                let env = process.env.iter();
                 Ok(AgentProcess {
-                    name: process.name,
-                    command: process.command.value,
-                    env: process.env,
+                    name: process.name.clone(),
+                    command: command
+                        .map(|word| self.template("agent.processes.command", word))
+                        .collect::<Result<_, _>>()?,
+                    env: env
+                        .map(|(name, value)| {
+                            let value = self.template("agent.processes.env", value)?;
+                            Ok((name.clone(), value))
+                        })
+                        .collect::<Result<_, ScenarioFileError>>()?,
                 })
             })
-            .collect::<Result<_, _>>()?;
+            .collect::<Result<_, ScenarioFileError>>()?;
+        let limit = either(file.startup_timeout, limit);
         Ok(Agent {
-            version: file.version.value,
+            version,
             scope: file.scope.unwrap_or_default(),
+            needs: file.needs,
             processes,
+            startup_timeout_seconds: self.positive("agent.startup_timeout", &limit)?,
+            telemetry: file
+                .telemetry
+                .map(|telemetry| self.telemetry(telemetry))
+                .transpose()?,
+            copies: None,
         })
+    }
+
+    fn telemetry(&self, file: WireTelemetry) -> Result<Telemetry, ScenarioFileError> {
+        let WireTelemetry::Prometheus(file) = file;
+        self.check(
+            "agent.telemetry.prometheus.url",
+            &file.url,
+            "an address such as `http://127.0.0.1:{agent_port}/metrics`",
+            |url| url.starts_with("http://") || url.starts_with("{target_url}"),
+        )?;
+        self.check(
+            "agent.telemetry.prometheus.metric",
+            &file.metric,
+            "the name of a counter such as `http_requests_total`",
+            |name| {
+                let plain = |c: char| c.is_ascii_alphanumeric() || "_:".contains(c);
+                !name.is_empty() && name.chars().all(plain)
+            },
+        )?;
+        let labels = file.labels.iter();
+        Ok(Telemetry::Prometheus(PrometheusCounter {
+            url: self.template("agent.telemetry.prometheus.url", &file.url)?,
+            labels: labels
+                .map(|(name, value)| {
+                    let value = self.template("agent.telemetry.prometheus.labels", value)?;
+                    Ok((name.clone(), value))
+                })
+                .collect::<Result<_, ScenarioFileError>>()?,
+            metric: file.metric.value,
+            settle_seconds: file.settle.map_or(SETTLE, |settle| settle.0).as_secs_f64(),
+        }))
+    }
+
+    /// A text whose placeholders are all known.
+    fn template(
+        &self,
+        key: &'static str,
+        text: &Spanned<String>,
+    ) -> Result<String, ScenarioFileError> {
+        match placeholder::find(&text.value) {
+            Ok(_) => Ok(text.value.clone()),
+            Err(placeholder::Unknown(word)) => Err(self.value(
+                key,
+                text,
+                format!("`{}` with the unknown word `{{{word}}}`", text.value),
+                &format!("one of {}", placeholder::choices()),
+            )),
+        }
     }
 
     fn load(&self, file: WireLoad, defaults: WireLoad) -> Result<Load, ScenarioFileError> {
@@ -488,6 +624,7 @@ fn either<T>(file: Option<T>, default: Option<T>) -> T {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::placeholder::Placeholder;
 
     fn message(text: &str) -> String {
         parse(Path::new("scenarios/x.yaml"), text)
@@ -518,6 +655,52 @@ mod tests {
         assert_eq!(
             message,
             "scenarios/x.yaml:3: `load.connections` is 0, expected 1 to 10000"
+        );
+    }
+
+    #[test]
+    fn an_agent_of_this_workspace_needs_no_version() {
+        let text = "question: q\nagent:\n  needs: [ebpf]\n  processes:\n    - {name: a, command: [flora-agent, --cgroup, '{target_cgroup}']}\n";
+        let agent = parse(Path::new("x.yaml"), text).unwrap().agent.unwrap();
+        assert_eq!(agent.version, env!("CARGO_PKG_VERSION"));
+        assert_eq!(agent.needs, [Need::Ebpf]);
+        assert!(agent.uses(Placeholder::TargetCgroup));
+        assert!(!agent.uses(Placeholder::Copies));
+        let message = message(&text.replace("flora-agent", "other-agent"));
+        assert!(message.contains("`agent.version` is missing"), "{message}");
+    }
+
+    #[test]
+    fn an_agent_says_how_its_output_accounts_for_requests() {
+        let text = |labels: &str| {
+            format!(
+                "question: q\nagent:\n  version: '1'\n  processes: [{{name: a, command: [a]}}]\n  telemetry:\n    prometheus:\n      url: http://127.0.0.1:{{agent_port}}/metrics\n      metric: seen_total\n      labels: {labels}\n"
+            )
+        };
+        let agent = parse(Path::new("x.yaml"), &text("{route: '{target_route}'}"))
+            .unwrap()
+            .agent
+            .unwrap();
+        let Some(Telemetry::Prometheus(counter)) = &agent.telemetry else {
+            panic!("{agent:?}");
+        };
+        assert_eq!(counter.labels["route"], "{target_route}");
+        assert_eq!(counter.settle_seconds, 1.0);
+        assert!(agent.uses(Placeholder::AgentPort));
+        assert_eq!(
+            message(&text("{route: '{target_rout}'}")),
+            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}"
+        );
+    }
+
+    #[test]
+    fn an_unknown_word_in_braces_is_an_error_with_its_line() {
+        let message = message(
+            "question: q\nagent:\n  version: '1'\n  processes:\n    - name: a\n      command:\n        - a\n        - --pid={target_pdi}\n",
+        );
+        assert!(
+            message.starts_with("scenarios/x.yaml:8: `agent.processes.command`"),
+            "{message}"
         );
     }
 

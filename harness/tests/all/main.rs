@@ -1,5 +1,7 @@
 //! The program as a whole, a module per concern.
 
+mod agents;
+mod amplify;
 mod bad_input;
 mod calibrate;
 mod ci;

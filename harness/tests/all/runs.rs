@@ -51,6 +51,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
                 phases: Vec::new(),
                 window_unix: None,
                 analysis: TrialAnalysis {
+                    telemetry: None,
                     requests: REQUESTS,
                     statistics: statistics(*cost, arm),
                     ledger: None,
@@ -77,6 +78,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
             warmup_seconds: 1.0,
             measure_seconds: 10.0,
             slices: 1,
+            amplified: None,
             expected_detectable_ratio: None,
             limitations: Vec::new(),
             arms: arms.iter().map(|(arm, _)| scenario(arm, blocks)).collect(),
@@ -172,7 +174,11 @@ fn scenario(name: &str, blocks: u32) -> Scenario {
         agent: (!name.starts_with("baseline")).then(|| Agent {
             version: "1.0.0".to_owned(),
             scope: AgentScope::Target,
+            needs: Vec::new(),
             processes: Vec::new(),
+            startup_timeout_seconds: 20.0,
+            telemetry: None,
+            copies: None,
         }),
         load: Load {
             path: "/objects".to_owned(),

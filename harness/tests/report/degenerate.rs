@@ -1,7 +1,9 @@
 //! Whatever a run left behind, rendering it never panics.
 
 use flora_bench::report::chart::{CHARTS, NARROW, WIDE, draw_claim, svg};
-use flora_bench::report::{Report, Verdict, claims, console, csv, html, markdown, render};
+use flora_bench::report::{
+    Interval, Report, Verdict, claims, console, csv, html, markdown, render,
+};
 use flora_bench::sample::Sample;
 use flora_bench::trial::TrialStatus;
 use proptest::prelude::*;
@@ -180,6 +182,20 @@ fn disturb(report: &mut Report, samples: &mut [Sample], numbers: &[f64]) {
         }
         scenario.telemetry_yield_ratio = Some(next());
     }
+    for slope in report.amplification.iter_mut().flat_map(|a| &mut a.slopes) {
+        let interval = |next: &mut dyn FnMut() -> f64| Interval {
+            estimate: next(),
+            low: Some(next()),
+            high: Some(next()),
+        };
+        slope.per_copy = interval(&mut next);
+        slope.two_baselines = interval(&mut next);
+        slope.beside_copies = interval(&mut next);
+        slope.bend = Some(interval(&mut next));
+        for point in &mut slope.points {
+            point.added = next();
+        }
+    }
     for comparison in &mut report.comparisons {
         comparison.overhead_ratio = next();
         comparison.low = Some(next());
@@ -237,6 +253,14 @@ proptest! {
     #[test]
     fn odd_numbers_in_turns(numbers in proptest::collection::vec(odd(), 1..40)) {
         let (mut report, mut samples) = fixtures::turns();
+        disturb(&mut report, &mut samples, &numbers);
+        texts(&report, &samples);
+    }
+
+    /// Nor where an agent is amplified.
+    #[test]
+    fn odd_numbers_of_copies(numbers in proptest::collection::vec(odd(), 1..40)) {
+        let (mut report, mut samples) = fixtures::amplified();
         disturb(&mut report, &mut samples, &numbers);
         texts(&report, &samples);
     }

@@ -3,11 +3,14 @@
 use flora_bench::metric::Metric;
 use flora_bench::plan::{LoadDriver, RateSource};
 use flora_bench::report::{
-    BlockRatio, Comparison, CrossCheck, DriftReport, LoadReport, NoiseFloor, Report,
-    SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Verdict,
+    Amplification, AmplifiedPoint, BlockRatio, Comparison, CrossCheck, DriftReport, Interval,
+    LoadReport, NoiseFloor, Payer, Report, SCHEMA_VERSION, ScenarioReport, ScenarioStatus, Slope,
+    Verdict,
 };
 use flora_bench::sample::{Reading, Sample, Subject};
-use flora_bench::trial::{Check, Severity, TrialRecord, TrialStatistic, TrialStatus};
+use flora_bench::trial::{
+    Check, Severity, TelemetryCount, TrialRecord, TrialStatistic, TrialStatus,
+};
 
 use parts::{fingerprint, readings, scenario, trial};
 
@@ -113,6 +116,8 @@ pub fn agents() -> (Report, Vec<Sample>) {
         statistics: Vec::new(),
         ledger: None,
         telemetry_yield_ratio: None,
+        telemetry: None,
+        copies: None,
     });
     report.scenarios[1].telemetry_yield_ratio = Some(1.0);
     report.scenarios[2].telemetry_yield_ratio = Some(0.973);
@@ -315,6 +320,73 @@ pub fn turns() -> (Report, Vec<Sample>) {
             sample.value /= 4.0;
         }
     }
+    (report, samples)
+}
+
+/// An agent whose programs were attached 1, 8 and 16 times.
+pub fn amplified() -> (Report, Vec<Sample>) {
+    const COPY: f64 = 6.4e-7;
+    let copies = [1, 8, 16];
+    let arm = |name, copies: u32| Arm {
+        name,
+        cpu: (
+            5.9e-5 + 0.4 * COPY * f64::from(copies),
+            if copies > 0 { 2.1e-8 } else { 0.0 },
+        ),
+        memory: (6.4 * MIB, if copies > 0 { 2.6 * MIB } else { 0.0 }),
+        latency: 4.1e-4,
+    };
+    let arms = [
+        arm("baseline", 0),
+        arm("baseline-twin", 0),
+        arm("flora", 1),
+        arm("flora-x8", 8),
+        arm("flora-x16", 16),
+    ];
+    let (mut report, samples) = run("2025-01-02T030405Z-flora-amplified", &arms, 6, |_| false);
+    for (scenario, copies) in report.scenarios[2..].iter_mut().zip(copies) {
+        scenario.copies = Some(copies);
+        scenario.telemetry_yield_ratio = Some(1.0);
+        scenario.telemetry = Some(TelemetryCount {
+            accounted: 48_000,
+            served: 48_000,
+        });
+    }
+    let interval = |estimate: f64, half: f64| Interval {
+        estimate,
+        low: Some(estimate - half),
+        high: Some(estimate + half),
+    };
+    let slope = |of, share: f64| Slope {
+        of,
+        per_copy: interval(share * COPY, 0.07 * COPY),
+        two_baselines: interval(0.01 * COPY, 0.05 * COPY),
+        beside_copies: interval(1.1e-7, 2.0e-7),
+        bend: Some(interval(-0.8e-7, 3.1e-7)),
+        points: (1..=6)
+            .flat_map(|block| copies.map(|copies| (block, copies)))
+            .map(|(block, copies)| AmplifiedPoint {
+                block,
+                copies,
+                added: share * COPY * f64::from(copies)
+                    + 1.1e-7
+                    + 9e-8 * f64::from((block * 7 + copies) % 5),
+            })
+            .collect(),
+    };
+    report.amplification = Some(Amplification {
+        scenario: "flora".to_owned(),
+        copies: copies.to_vec(),
+        blocks: 6,
+        slopes: vec![
+            slope(Payer::Everyone, 1.0),
+            slope(Payer::Machine, 1.05),
+            slope(Payer::Target, 0.4),
+            slope(Payer::Load, 0.6),
+            slope(Payer::Agent, 0.0),
+            slope(Payer::Total, 0.4),
+        ],
+    });
     (report, samples)
 }
 
@@ -525,6 +597,7 @@ fn run(
         scenarios,
         comparisons: Vec::new(),
         noise_floor: Vec::new(),
+        amplification: None,
         drifts: Vec::new(),
         cross_checks: Vec::new(),
         notes: Vec::new(),

@@ -15,6 +15,7 @@ fn gallery() {
         fixtures::agents(),
         fixtures::many(),
         fixtures::turns(),
+        fixtures::amplified(),
         fixtures::single(),
     ] {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))

@@ -17,6 +17,7 @@ fn has_every_section_and_closes_every_element() {
         fixtures::agents(),
         fixtures::many(),
         fixtures::turns(),
+        fixtures::amplified(),
         fixtures::single(),
     ] {
         let page = page(run);

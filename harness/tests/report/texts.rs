@@ -41,6 +41,22 @@ fn console_of_agents() {
 }
 
 #[test]
+fn console_of_an_amplified_agent() {
+    golden(
+        "console-amplified.txt",
+        &console::render(&fixtures::amplified().0),
+    );
+}
+
+#[test]
+fn markdown_of_an_amplified_agent() {
+    golden(
+        "markdown-amplified.md",
+        &markdown::render(&fixtures::amplified().0),
+    );
+}
+
+#[test]
 fn markdown_of_one_scenario() {
     golden(
         "markdown-baseline.md",
@@ -63,6 +79,7 @@ fn console_lines_have_at_most_100_columns() {
         fixtures::agents().0,
         fixtures::many().0,
         fixtures::turns().0,
+        fixtures::amplified().0,
     ] {
         for line in console::render(&report).lines() {
             assert!(line.chars().count() <= 100, "{line}");
@@ -104,7 +121,12 @@ fn csv_reads_back() {
             .iter()
             .flat_map(|s| s.statistics.iter().map(move |stat| (s, stat)))
     };
-    let rows = statistics().count() + report.comparisons.len() + report.noise_floor.len();
+    let told = report
+        .scenarios
+        .iter()
+        .filter_map(|s| s.telemetry_yield_ratio);
+    let rows =
+        statistics().count() + report.comparisons.len() + report.noise_floor.len() + told.count();
     assert_eq!(text.lines().count(), 1 + rows);
     for (line, (scenario, statistic)) in lines.by_ref().zip(statistics()) {
         assert_eq!(line.len(), header.len(), "{line:?}");

@@ -15,6 +15,7 @@ use crate::backend::{Observed, Sink, TrialError};
 use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
 use crate::load::driver::{GRACE, Loop};
 use crate::load::{Driver, LEAD_NS, LoadResult, LoadSpec, Period};
+use crate::observer::ebpf::Programs;
 use crate::observer::node::NodeObserver;
 use crate::observer::target::TargetMetrics;
 use crate::plan::{LoadDriver, Plan, TrialPlan, Turn};
@@ -75,6 +76,8 @@ struct Readers {
     roles: Vec<RoleObserver>,
     node: NodeObserver,
     metrics: TargetMetrics,
+    /// How far the agent's count was ahead of the target's before the load.
+    ahead: f64,
 }
 
 impl Seat<'_> {
@@ -108,6 +111,8 @@ impl LocalBackend {
         trials: &[TrialPlan],
         sink: &mut dyn Sink,
     ) -> Vec<Result<Observed, TrialError>> {
+        // What is loaded now is not the trials'; where it can't be known, the report says so.
+        let (begun, loaded) = (self.clock.now(), Programs::list().ok());
         let mut stages: Vec<Stage> = trials.iter().map(|_| Stage::default()).collect();
         let mut seats: Vec<Seat<'_>> = trials
             .iter()
@@ -138,6 +143,11 @@ impl LocalBackend {
             stage.down().await;
         }
         let mut fatal = ended;
+        if fatal.is_none()
+            && let Some(loaded) = &loaded
+        {
+            fatal = self.left((begun, loaded), &seats, sink).await.err();
+        }
         seats
             .into_iter()
             .map(|mut seat| match (seat.failed.take(), fatal.take()) {
@@ -157,6 +167,39 @@ impl LocalBackend {
                 }
             })
             .collect()
+    }
+
+    /// Looks for eBPF programs that the trials left behind.
+    async fn left(
+        &self,
+        (then, loaded): (f64, &Programs),
+        seats: &[Seat<'_>],
+        sink: &mut dyn Sink,
+    ) -> Result<(), TrialError> {
+        // Whoever could list them a moment ago still can.
+        let (Ok(new), Ok(now)) = (loaded.appeared().await, Programs::list()) else {
+            return Ok(());
+        };
+        if !new.is_empty() {
+            log::warn!(
+                "eBPF programs that were not there before the trials are still loaded: {}",
+                new.join(", ")
+            );
+        }
+        for seat in seats.iter().filter(|seat| seat.is_live()) {
+            let one = |phase, time, reading, value: usize| {
+                let trial = seat.trial.trial;
+                Sample::new(trial, phase, Subject::Node, reading, value as f64, time)
+            };
+            let (all, left) = (Reading::NodeEbpfPrograms, Reading::NodeEbpfProgramsLeft);
+            let time = self.clock.now();
+            sink.samples(&[
+                one(Phase::Setup, then, all, loaded.count()),
+                one(Phase::Teardown, time, all, now.count()),
+                one(Phase::Teardown, time, left, new.len()),
+            ])?;
+        }
+        Ok(())
     }
 
     /// Fails only when readings can't be kept; what befalls a trial stands in its seat.
@@ -257,7 +300,9 @@ impl LocalBackend {
         let program = &self.targets[&seat.arm.target.program];
         let system = System::up(&self.workshop, seat.arm, program, n, &mut stage.system).await?;
         // Before the driver, which may begin by itself.
+        let seen = system.prove(seat.arm).await?;
         let before = system.metrics.requests().await?;
+        let attached = [system.attached_before, system.attached()];
         let spec = LoadSpec {
             periods: periods(plan, trials, n),
             ..self.load_spec(
@@ -303,13 +348,18 @@ impl LocalBackend {
             roles,
             node,
             metrics: system.metrics.clone(),
+            ahead: seen.unwrap_or(0.0) - before,
         });
         let sampler = self.sampler(seat.trial.trial, readers);
         let one = |reading, value| sampler.one(Phase::Setup, Subject::Target, reading, value);
-        Ok(vec![
+        let mut samples = vec![
             one(Reading::StartupSeconds, startup),
             one(Reading::HttpRequestsTotal, before),
-        ])
+        ];
+        samples.extend(seen.map(|seen| telemetry_sample(&sampler, Phase::Setup, seen)));
+        let attached = attached.into_iter().flatten();
+        samples.extend(attached.map(|count| one(Reading::EbpfProgramsAttached, f64::from(count))));
+        Ok(samples)
     }
 
     async fn cool_down(
@@ -341,6 +391,18 @@ impl LocalBackend {
             after,
         )])?;
         watch.keep(load_samples(&sampler, &result))?;
+        if let Some(reader) = &system.telemetry {
+            let counted = reader.settled(after + readers.ahead).await?;
+            watch.keep(vec![telemetry_sample(&sampler, Phase::Cooldown, counted)])?;
+        }
+        if let Some(attached) = system.attached() {
+            watch.keep(vec![sampler.one(
+                Phase::Cooldown,
+                Subject::Target,
+                Reading::EbpfProgramsAttached,
+                f64::from(attached),
+            )])?;
+        }
         if let Some(monitor) = &self.monitor {
             monitor.push(&watch.taken).await;
         }
@@ -503,6 +565,15 @@ async fn any_ended(stages: &mut [Stage], phase: Phase) -> (usize, TrialError) {
         std::task::Poll::Pending
     })
     .await
+}
+
+fn telemetry_sample(sampler: &Sampler<'_>, phase: Phase, counted: f64) -> Sample {
+    sampler.one(
+        phase,
+        Subject::Agent,
+        Reading::TelemetryRequestsTotal,
+        counted,
+    )
 }
 
 fn load_samples(sampler: &Sampler<'_>, result: &LoadResult) -> Vec<Sample> {

@@ -186,6 +186,11 @@ impl Tree {
         Ok(tree)
     }
 
+    /// Whether roles get a group in the version 2 hierarchy.
+    pub fn has_v2(&self) -> bool {
+        self.v2.is_some()
+    }
+
     /// Makes a group.
     ///
     /// # Errors

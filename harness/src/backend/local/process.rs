@@ -126,6 +126,11 @@ impl Process {
         self.child.id()
     }
 
+    /// The program that it runs.
+    pub fn program(&self) -> &str {
+        &self.program
+    }
+
     /// The pipes to and from it, if it was started with some.
     pub fn pipes(&mut self) -> Option<(ChildStdin, ChildStdout)> {
         Some((self.child.stdin.take()?, self.child.stdout.take()?))

@@ -1,5 +1,6 @@
 //! One arm's target and agent: brought up, asked whether they work, taken down.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -11,10 +12,14 @@ use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
 use crate::fingerprint::{Accounting, Program};
+use crate::observer::ebpf;
 use crate::observer::target::TargetMetrics;
+use crate::observer::telemetry::TelemetryReader;
 use crate::program;
 use crate::sample::{Phase, Subject};
-use crate::scenario::{AgentProcess, Scenario};
+use crate::scenario::placeholder::{self, Placeholder};
+use crate::scenario::{Agent, AgentProcess, Scenario};
+use crate::workspace;
 
 /// How long a target may take to drain after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -32,6 +37,10 @@ pub struct Workshop {
     pub work: WorkDirectory,
     /// Ports of targets that have none of their own, one for each that is alive at a time.
     pub ports: Vec<u16>,
+    /// Ports for what agents serve, likewise.
+    pub agent_ports: Vec<u16>,
+    /// The agents' programs, by the name that scenarios give them.
+    pub agents: BTreeMap<String, Program>,
 }
 
 /// What a role's group or file is called when several trials are alive at a time.
@@ -90,6 +99,35 @@ pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
     })
 }
 
+/// Who a program of an agent is. One of this workspace says its version itself;
+/// others are what their scenario says that they are.
+///
+/// # Errors
+/// When there is no such program, it can't be built or read.
+pub fn identify_agent(name: &str, agent: &Agent) -> Result<Program, TrialError> {
+    if workspace::is_program(name) {
+        return identify(name, &workspace::provide(name)?);
+    }
+    let path = if name.contains('/') {
+        PathBuf::from(name)
+    } else {
+        program::on_path(name).ok_or_else(|| {
+            TrialError::Missing(format!("the agent's program `{name}` is not on PATH"))
+        })?
+    };
+    let sha256 = program::sha256(&path).map_err(|source| TrialError::Observe {
+        what: path.display().to_string(),
+        source,
+    })?;
+    let file = path.file_name().unwrap_or_default();
+    Ok(Program {
+        name: file.to_string_lossy().into_owned(),
+        version: agent.version.clone(),
+        sha256: Some(sha256),
+        command: Some(path.display().to_string()),
+    })
+}
+
 /// A target that answers, and its agent.
 #[derive(Debug)]
 pub struct System {
@@ -99,24 +137,33 @@ pub struct System {
     pub startup: Duration,
     /// The target's request counter.
     pub metrics: TargetMetrics,
+    /// The agent's own count of requests, where it says how it counts.
+    pub telemetry: Option<TelemetryReader>,
+    /// Programs that were attached to the target's group before the agent was
+    /// started, where that can be known.
+    pub attached_before: Option<u32>,
     /// The groups to remove, in the order in which they were made.
     pub groups: Vec<Group>,
     /// Readers of target and agent.
     pub observers: Vec<RoleObserver>,
     program: String,
     seat: usize,
+    port: u16,
+    agent_port: u16,
     target: Option<Process>,
     agent: Vec<Process>,
+    target_group: Option<Group>,
 }
 
 impl System {
-    /// Starts an arm's target, waits until it answers, then starts its agent.
+    /// Starts an arm's target, waits until it answers, then starts its agent
+    /// and waits until that answers, if it says how.
     ///
     /// The system stands in `slot` from the first process on, so that whoever
     /// is interrupted can take down what is there.
     ///
     /// # Errors
-    /// When something can't be started or the target never answers.
+    /// When something can't be started or never answers.
     pub async fn up<'s>(
         workshop: &Workshop,
         arm: &Scenario,
@@ -133,29 +180,73 @@ impl System {
         TcpListener::bind(("127.0.0.1", port)).map_err(|_| TrialError::PortTaken { port })?;
         let url = format!("http://127.0.0.1:{port}");
         let system = slot.insert(System {
-            metrics: TargetMetrics::new(&url, &arm.load.path),
+            metrics: TargetMetrics::new(&url, arm.load.route()),
+            telemetry: None,
+            attached_before: None,
             startup: Duration::ZERO,
             groups: Vec::new(),
             observers: Vec::new(),
             program: program.name.clone(),
             seat,
+            port,
+            agent_port: workshop.agent_ports.get(seat).copied().unwrap_or_default(),
             target: None,
             agent: Vec::new(),
+            target_group: None,
             url,
         });
         system.start_target(workshop, arm, program, port)?;
         let limit = Duration::from_secs_f64(arm.target.startup_timeout_seconds);
         system.wait_healthy(limit).await?;
+        system.attached_before = system.attached();
         if let Some(agent) = &arm.agent {
             let group = workshop.group(Subject::Agent, seat, &mut system.groups)?;
             for process in &agent.processes {
-                system.start_agent(workshop, process, group.as_ref())?;
+                system.start_agent(workshop, arm, process, group.as_ref())?;
             }
             let pids = system.agent.iter().filter_map(Process::pid).collect();
             let observer = RoleObserver::open(Subject::Agent, group.as_ref(), pids)?;
             system.observers.push(observer);
+            if let Some(telemetry) = &agent.telemetry {
+                let reader = TelemetryReader::new(telemetry, |text| system.fill(arm, text));
+                system.wait_ready(agent, &reader).await?;
+                system.telemetry = Some(reader);
+            }
         }
         Ok(system)
+    }
+
+    /// How many eBPF programs are attached to the target's own group; none
+    /// where there is no such group, or no right to know.
+    pub fn attached(&self) -> Option<u32> {
+        ebpf::attached(self.target_group.as_ref()?.v2()?).ok()
+    }
+
+    /// A text of the scenario with what is known only now.
+    fn fill(&self, arm: &Scenario, text: &str) -> String {
+        placeholder::fill(text, |placeholder| match placeholder {
+            Placeholder::TargetUrl => self.url.clone(),
+            Placeholder::TargetPort => self.port.to_string(),
+            Placeholder::TargetPid => {
+                let pid = self.target.as_ref().and_then(Process::pid);
+                pid.map(|pid| pid.to_string()).unwrap_or_default()
+            }
+            Placeholder::TargetCgroup => {
+                let group = self.target_group.as_ref().and_then(Group::v2);
+                group
+                    .map(|path| path.display().to_string())
+                    .unwrap_or_default()
+            }
+            Placeholder::TargetRoute => arm.load.route().to_owned(),
+            Placeholder::AgentPort => self.agent_port.to_string(),
+            Placeholder::Copies => {
+                let agent = arm.agent.as_ref();
+                agent
+                    .and_then(|agent| agent.copies)
+                    .unwrap_or(1)
+                    .to_string()
+            }
+        })
     }
 
     fn start_target(
@@ -198,6 +289,7 @@ impl System {
         })?;
         let pids = target.pid().into_iter().collect();
         self.target = Some(target);
+        self.target_group = group.clone();
         let observer = RoleObserver::open(Subject::Target, group.as_ref(), pids)?;
         self.observers.push(observer);
         Ok(())
@@ -206,30 +298,24 @@ impl System {
     fn start_agent(
         &mut self,
         workshop: &Workshop,
+        arm: &Scenario,
         process: &AgentProcess,
         group: Option<&Group>,
     ) -> Result<(), TrialError> {
-        let target_pid = self.target.as_ref().and_then(Process::pid);
-        let fill = |text: &String| {
-            text.replace("{target_url}", &self.url).replace(
-                "{target_pid}",
-                &target_pid.map(|pid| pid.to_string()).unwrap_or_default(),
-            )
-        };
-        let mut words = process.command.iter().map(fill);
-        let name = words.next().unwrap_or_default();
-        let program = if name.contains('/') {
-            PathBuf::from(&name)
-        } else {
-            program::on_path(&name).ok_or_else(|| {
-                TrialError::Missing(format!("the agent's program `{name}` is not on PATH"))
-            })?
-        };
+        let program = process.command.first().and_then(|name| {
+            let program = workshop.agents.get(name)?;
+            program.command.as_deref()
+        });
+        let program = PathBuf::from(program.expect("preflight found the agents' programs"));
+        let args = process.command.iter().skip(1);
+        let env = process.env.iter();
         self.agent.push(Process::spawn(Spawn {
             subject: Subject::Agent,
             program: &program,
-            args: words.collect(),
-            env: process.env.clone().into_iter().collect(),
+            args: args.map(|text| self.fill(arm, text)).collect(),
+            env: env
+                .map(|(name, value)| (name.clone(), self.fill(arm, value)))
+                .collect(),
             cpus: &workshop.cpu_sets[&Subject::Agent],
             group,
             log: workshop.log(
@@ -239,6 +325,55 @@ impl System {
             piped: false,
         })?);
         Ok(())
+    }
+
+    /// Waits until the agent answers.
+    async fn wait_ready(
+        &mut self,
+        agent: &Agent,
+        reader: &TelemetryReader,
+    ) -> Result<(), TrialError> {
+        let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
+        let timed_out = tokio::select! {
+            error = self.ended(Phase::Setup) => return Err(error),
+            outcome = tokio::time::timeout(limit, reader.ready()) => outcome.is_err(),
+        };
+        if timed_out {
+            return Err(self.unhealthy_agent(format!(
+                "did not serve {} within {limit:?} (`agent.startup_timeout`)",
+                reader.describe()
+            )));
+        }
+        Ok(())
+    }
+
+    /// Has the target answer a checked request, and waits until the agent
+    /// accounts for one: the proof that it works before any load.
+    ///
+    /// Gives what the agent counts then, and 0 when it saw nothing in its time.
+    ///
+    /// # Errors
+    /// When the answer is not what was asked for, or the agent does not answer.
+    pub async fn prove(&self, arm: &Scenario) -> Result<Option<f64>, TrialError> {
+        self.check(arm).await?;
+        let (Some(agent), Some(reader)) = (&arm.agent, &self.telemetry) else {
+            return Ok(None);
+        };
+        let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
+        let began = Instant::now();
+        let mut counted = reader.settled(1.0).await?;
+        // An agent that answers before it watches misses the first requests.
+        let missed = counted < 1.0;
+        while counted < 1.0 && began.elapsed() < limit {
+            self.check(arm).await?;
+            counted = reader.settled(1.0).await?;
+        }
+        if missed {
+            // One that it merely reports late must not be taken for the load's.
+            tokio::time::sleep(reader.settle()).await;
+            counted = reader.requests().await?;
+        }
+        Ok(Some(counted))
     }
 
     async fn wait_healthy(&mut self, limit: Duration) -> Result<(), TrialError> {
@@ -325,6 +460,18 @@ impl System {
                 .as_ref()
                 .map(Process::output)
                 .unwrap_or_default(),
+        }
+    }
+
+    /// The error of an agent that runs and does not do its work.
+    pub fn unhealthy_agent(&self, problem: String) -> TrialError {
+        let first = self.agent.first();
+        TrialError::UnhealthyAgent {
+            program: first
+                .map(|process| process.program().to_owned())
+                .unwrap_or_default(),
+            problem,
+            output: first.map(Process::output).unwrap_or_default(),
         }
     }
 

@@ -415,6 +415,7 @@ fn report() -> Report {
         warmup_seconds: 1.0,
         measure_seconds: 5.0,
         slices: 1,
+        amplification: None,
         scenarios: vec![
             arm("baseline", 1.0, None),
             arm("baseline-twin", 1.0, None),
@@ -538,6 +539,8 @@ fn arm(name: &str, factor: f64, agent: Option<f64>) -> ScenarioReport {
         statistics,
         ledger: None,
         telemetry_yield_ratio: None,
+        telemetry: None,
+        copies: None,
     }
 }
 

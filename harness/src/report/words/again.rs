@@ -21,8 +21,13 @@ pub fn command(report: &Report) -> String {
     let blocks = report.trials.iter().map(|t| t.block).max();
     let planned = report.scenarios.iter().map(|s| s.planned_trials).max();
     let mut command = String::from("flora-bench scenario");
-    for scenario in &report.scenarios {
+    // The arms with more copies come from the option.
+    for scenario in report.scenarios.iter().filter(|s| !s.is_amplified()) {
         command += &format!(" {}", quote(&scenario.name));
+    }
+    let copies = report.amplification.as_ref().and_then(|a| a.copies.last());
+    if let Some(copies) = copies {
+        command += &format!(" --amplify {copies}");
     }
     if let Some(blocks) = planned.max(blocks).filter(|blocks| *blocks > 0) {
         command += &format!(" --blocks {blocks}");

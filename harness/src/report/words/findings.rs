@@ -33,10 +33,17 @@ pub fn findings(report: &Report) -> Vec<Finding> {
     };
     let usable = |s: &&ScenarioReport| s.status == ScenarioStatus::Ok;
     let compared = |s: &ScenarioReport| !claims::of_scenario(report, s).is_empty();
-    let verdicts = report.scenarios.iter().filter(usable).filter_map(|s| {
+    let used = |s: &&ScenarioReport| !s.is_amplified();
+    let arms = report.scenarios.iter().filter(usable).filter(used);
+    let verdicts = arms.filter_map(|s| {
         let mut sentences = claims::of_scenario(report, s)
             .into_iter()
-            .map(|comparison| verdict(report, comparison));
+            .map(|comparison| verdict(report, comparison))
+            // A cost is only half of what a reader must know of an agent.
+            .chain(
+                super::accounted(s)
+                    .map(|accounted| format!("{}: its telemetry accounts for {accounted}", s.name)),
+            );
         Some(Finding {
             main: sentences.next()?,
             further: sentences.collect(),
@@ -52,10 +59,23 @@ pub fn findings(report: &Report) -> Vec<Finding> {
         .scenarios
         .iter()
         .filter(usable)
-        .filter(|s| s.name != TWIN && !compared(s))
+        .filter(|s| s.name != TWIN && !compared(s) && !s.is_amplified())
         .filter_map(|s| cost(report, s))
         .map(alone);
-    let found: Vec<Finding> = verdicts.chain(unusable).chain(costs).collect();
+    // Who amplifies asks for this, and the ordinary comparison stands beside it.
+    let amplified = report.amplification.iter().filter_map(|amplification| {
+        let mut sentences = super::amplified(report, amplification).into_iter();
+        Some(Finding {
+            main: sentences.next()?,
+            further: sentences.collect(),
+            verdict: true,
+        })
+    });
+    let found: Vec<Finding> = amplified
+        .chain(verdicts)
+        .chain(unusable)
+        .chain(costs)
+        .collect();
     if found.is_empty() {
         vec![alone("This run has no figures.".to_owned())]
     } else {

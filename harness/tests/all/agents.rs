@@ -1,0 +1,244 @@
+//! Agents: what they are told, what their output accounts for, what they may leave behind.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::support::{
+    flora_bench, leftovers, measuring, report, run, run_until_valid, scenarios, script, skip,
+};
+
+/// A measurement of one scenario that is as short as it can be.
+fn short(name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
+    let mut command = flora_bench();
+    command
+        .args(["scenario", name, "--rate", "200", "--blocks", "2"])
+        .args(["--warmup", "200ms", "--measure", "400ms", "--slices", "2"])
+        .arg("--out")
+        .arg(out)
+        .arg("--scenarios")
+        .arg(scenarios);
+    command
+}
+
+fn entry<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let scenarios = report["scenarios"].as_array().unwrap();
+    scenarios.iter().find(|s| s["name"] == name).unwrap()
+}
+
+fn check<'a>(report: &'a Value, arm: &str, name: &str) -> Option<&'a Value> {
+    let trials = report["trials"].as_array().unwrap();
+    let trial = trials.iter().find(|trial| trial["arm"] == arm).unwrap();
+    let checks = trial["checks"].as_array().unwrap();
+    checks.iter().find(|check| check["name"] == name)
+}
+
+/// An agent that notes down what it was told and serves nothing; the target's
+/// own counter stands in for its output.
+fn note_taker(directory: &Path, arguments: &str, telemetry: &str) -> (PathBuf, String) {
+    let told = directory.join("told");
+    let program = script(
+        directory,
+        "note-taker",
+        &format!("echo \"$@\" $TOLD > {}; exec sleep 600", told.display()),
+    );
+    let text = format!(
+        "question: q\nagent:\n  version: '1'\n  scope: target\n  processes:\n    - name: a\n      command: [{}, {arguments}]\n      env: {{TOLD: '{{agent_port}}'}}\n{telemetry}",
+        program.display()
+    );
+    (told, text)
+}
+
+/// What the target counts itself, read as if it were an agent's.
+const OWN: &str = "  telemetry:\n    prometheus: {url: '{target_url}/metrics', metric: http_requests_total, labels: {route: '{target_route}'}}\n";
+
+#[test]
+fn an_agent_is_told_what_it_asks_for_and_all_of_its_requests_are_found() {
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let (told, text) = note_taker(
+        directory.path(),
+        "'{target_pid}', '{target_port}', '{target_route}', '{copies}', '{\"json\": 1}'",
+        &(OWN.to_owned() + "load: {path: '/objects?work=1'}\n"),
+    );
+    let scenarios = scenarios(&[("noted", &text)]);
+    let (code, stdout, stderr) = run_until_valid(&mut short("noted", scenarios.path(), out.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let told = std::fs::read_to_string(told).unwrap();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    assert!(words[0].parse::<u32>().unwrap() > 1, "{told}");
+    assert!(words[1].parse::<u16>().unwrap() > 1, "{told}");
+    assert_eq!(&words[2..6], ["/objects", "1", "{\"json\":", "1}"]);
+    let agent_port = words[6].parse::<u16>().unwrap();
+    assert_ne!(words[1].parse::<u16>().unwrap(), agent_port);
+
+    let report = report(out.path());
+    let noted = entry(&report, "noted");
+    assert_eq!(noted["telemetry_yield_ratio"], 1.0);
+    let served = noted["telemetry"]["served"].as_u64().unwrap();
+    assert_eq!(noted["telemetry"]["accounted"], served);
+    // Window and warm-up of both trials, and nothing of what the harness asked for itself.
+    assert_eq!(served, 2 * (200.0 * 0.6) as u64);
+    assert_eq!(
+        entry(&report, "baseline")["telemetry_yield_ratio"],
+        Value::Null
+    );
+    for name in ["agent_working", "telemetry_yield"] {
+        assert_eq!(check(&report, "noted", name).unwrap()["passed"], true);
+        assert_eq!(check(&report, "baseline", name), None);
+    }
+    let sentence = format!("noted: its telemetry accounts for all {served} requests served");
+    assert!(stdout.contains(&sentence), "{stdout}");
+    let csv = std::fs::read_to_string(out.path().join("latest/report.csv")).unwrap();
+    assert!(
+        csv.contains(",noted,ok,telemetry_yield_ratio,agent,,ratio,1,"),
+        "{csv}"
+    );
+    assert!(csv.contains(",telemetry_yield,"), "{csv}");
+    // The agent is a program that took part, with its hash.
+    let programs = report["fingerprint"]["programs"].as_array().unwrap();
+    let agent = programs.iter().find(|p| p["name"] == "note-taker").unwrap();
+    assert_eq!(agent["version"], "1");
+    assert_eq!(agent["sha256"].as_str().unwrap().len(), 64);
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let (code, _, stderr) = run(flora_bench()
+        .args(["verify", "latest", "--out"])
+        .arg(out.path()));
+    assert_eq!(code, 0, "{stderr}");
+}
+
+/// An agent that loses requests is shown with what it lost; its trials count.
+#[test]
+fn a_yield_below_one_is_shown() {
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let address = directory.path().join("address");
+    let port = forgetful(address.clone());
+    let text = format!(
+        "question: q\nagent:\n  version: '1'\n  scope: target\n  processes:\n    - name: a\n      command: [sh, -c, 'echo {{target_port}} > {}; exec sleep 600']\n  telemetry:\n    prometheus: {{url: 'http://127.0.0.1:{port}/metrics', metric: seen_total, settle: 100ms}}\n",
+        address.display()
+    );
+    let scenarios = scenarios(&[("forgetful", &text)]);
+    let (code, stdout, stderr) =
+        run_until_valid(&mut short("forgetful", scenarios.path(), out.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    let ratio = entry(&report, "forgetful")["telemetry_yield_ratio"].as_f64();
+    assert!((ratio.unwrap() - 0.9).abs() < 0.01, "{ratio:?}");
+    let check = check(&report, "forgetful", "telemetry_yield").unwrap();
+    assert_eq!(check["passed"], false, "{check}");
+    assert_eq!(check["severity"], "warns");
+    assert!(stdout.contains("its telemetry accounts for 2"), "{stdout}");
+}
+
+/// Serves nine of ten requests that the target, whose port stands in a file, has counted.
+fn forgetful(address: PathBuf) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 4096]);
+            let counted = target_count(&address).unwrap_or(0);
+            let body = format!("seen_total {}\n", counted - counted / 10);
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+                body.len()
+            );
+        }
+    });
+    port
+}
+
+fn target_count(address: &Path) -> Option<u64> {
+    let port = std::fs::read_to_string(address).ok()?;
+    let mut stream = TcpStream::connect(format!("127.0.0.1:{}", port.trim())).ok()?;
+    write!(
+        stream,
+        "GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text).ok()?;
+    let series = text
+        .lines()
+        .filter(|line| line.starts_with("http_requests_total") && line.contains("\"/objects\""));
+    Some(
+        series
+            .filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok())
+            .sum(),
+    )
+}
+
+/// Whoever sees nothing of a request that was answered is not measured.
+#[test]
+fn an_agent_that_does_not_work_is_found_before_the_run() {
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    for (telemetry, expected) in [
+        (
+            OWN.replace("{target_route}", "/nowhere") + "  startup_timeout: 300ms\n",
+            "did not account for a request that the target answered",
+        ),
+        (
+            OWN.replace("{target_url}", "http://127.0.0.1:{agent_port}")
+                + "  startup_timeout: 300ms\n",
+            "did not serve http_requests_total",
+        ),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let (_, text) = note_taker(directory.path(), "a", &telemetry);
+        let scenarios = scenarios(&[("blind", &text)]);
+        let (code, _, stderr) = run(&mut short("blind", scenarios.path(), out.path()));
+        assert_eq!(code, 3, "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+        assert_eq!(leftovers(), Vec::<String>::new());
+    }
+}
+
+/// A target that is to be watched by its group is in that group before it listens.
+#[test]
+fn the_target_is_in_its_version_2_group() {
+    let test = "the_target_is_in_its_version_2_group";
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let (told, text) = note_taker(directory.path(), "'{target_cgroup}', '{target_pid}'", OWN);
+    let scenarios = scenarios(&[("grouped", &text)]);
+    let listed = run(flora_bench()
+        .args(["list", "--scenarios"])
+        .arg(scenarios.path()));
+    if listed.1.contains("hierarchy of version 2") || listed.1.contains("no right to make") {
+        let (code, _, stderr) = run(&mut short("grouped", scenarios.path(), out.path()));
+        assert_eq!(code, 3, "{stderr}");
+        return skip(test, &listed.1);
+    }
+    // While it runs, the group holds the target and nobody else.
+    let agent = std::fs::read_to_string(directory.path().join("note-taker")).unwrap();
+    let members = directory.path().join("members");
+    let agent = agent.replace(
+        "exec sleep",
+        &format!(
+            "cat \"$1\"/cgroup.procs > {}; exec sleep",
+            members.display()
+        ),
+    );
+    std::fs::write(directory.path().join("note-taker"), agent).unwrap();
+    let (code, _, stderr) = run_until_valid(&mut short("grouped", scenarios.path(), out.path()));
+    assert_eq!(code, 0, "{stderr}");
+    let told = std::fs::read_to_string(told).unwrap();
+    let words: Vec<&str> = told.split_whitespace().collect();
+    assert!(words[0].contains("flora-bench-"), "{told}");
+    assert_eq!(std::fs::read_to_string(members).unwrap().trim(), words[1]);
+    assert_eq!(leftovers(), Vec::<String>::new());
+
+    let (code, _, stderr) =
+        run(short("grouped", scenarios.path(), out.path()).args(["--cgroups", "off"]));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("--cgroups"), "{stderr}");
+}
