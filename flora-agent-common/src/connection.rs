@@ -699,7 +699,7 @@ fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
         let mask = if left >= 8 {
             u64::MAX
         } else {
-            (1u64 << (8 * left & 63)) - 1
+            (1u64 << ((8 * left) & 63)) - 1
         };
         let word = u64::from_le_bytes(words[n]) & mask;
         window[n] = word;
@@ -791,7 +791,7 @@ pub fn scan_responses<K: Kernel>(
     match event {
         Event::Head => {
             let status = deep.tx.status();
-            if status >= 100 && status < 200 && status != 101 {
+            if (100..200).contains(&status) && status != 101 {
                 deep.tx.body(Kind::Response, Body::Empty);
             } else {
                 answer(kernel, connection, deep, status);

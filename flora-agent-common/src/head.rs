@@ -221,7 +221,7 @@ pub fn line(window: &[u64; WORDS], method: u8, method_bytes: u32) -> Option<Line
         let mut stops = equal(here, b' ') | equal(here, b'?');
         if n == 0 {
             // Not the space behind the method. (A shift by 56 at most: no method with a path is longer.)
-            stops &= u64::MAX << (8 * method_bytes & 63);
+            stops &= u64::MAX << ((8 * method_bytes) & 63);
         }
         if stops != 0 {
             let stop = lowest(stops);

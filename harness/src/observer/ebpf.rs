@@ -17,6 +17,7 @@ use std::time::Duration;
 use nix::libc;
 
 // From include/uapi/linux/bpf.h, where they are part of the kernel's promise.
+const PROG_LOAD: libc::c_long = 5;
 const PROG_GET_NEXT_ID: libc::c_long = 11;
 const PROG_GET_FD_BY_ID: libc::c_long = 13;
 const OBJ_GET_INFO_BY_FD: libc::c_long = 15;
@@ -120,6 +121,28 @@ pub fn attached(group: &Path) -> io::Result<u32> {
     Ok(count)
 }
 
+/// Loads the smallest program of the kind that hangs on a control group's
+/// packets, which shows better than any list of rights whether that can be
+/// done here. It is gone when the descriptor is closed.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn smallest() -> io::Result<OwnedFd> {
+    /// `BPF_PROG_TYPE_CGROUP_SKB`.
+    const CGROUP_SKB: u32 = 8;
+    // r0 = 1 (let the packet pass); exit.
+    const INSTRUCTIONS: [[u8; 8]; 2] = [[0xb7, 0, 0, 0, 1, 0, 0, 0], [0x95, 0, 0, 0, 0, 0, 0, 0]];
+    let mut request = Load {
+        kind: CGROUP_SKB,
+        instruction_count: INSTRUCTIONS.len() as u32,
+        instructions: INSTRUCTIONS.as_ptr() as u64,
+        license: c"GPL".as_ptr() as u64,
+        name: *b"flora_bench_try\0",
+        ..Load::default()
+    };
+    owned(call(PROG_LOAD, &mut request)?)
+}
+
 /// Whether the kernel times every run of every program, which costs each of them.
 pub fn is_timed() -> bool {
     std::fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")
@@ -131,10 +154,7 @@ fn name(id: u32) -> io::Result<String> {
         start_id: id,
         ..NextId::default()
     };
-    let fd = call(PROG_GET_FD_BY_ID, &mut request)?;
-    // SAFETY: the kernel has just opened it for this call, so nobody else owns it.
-    #[allow(unsafe_code)]
-    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let fd = owned(call(PROG_GET_FD_BY_ID, &mut request)?)?;
     let mut info = Info::default();
     let mut request = InfoRequest {
         fd: fd.as_raw_fd() as u32,
@@ -145,6 +165,32 @@ fn name(id: u32) -> io::Result<String> {
     let end = info.name.iter().position(|byte| *byte == 0);
     let name = &info.name[..end.unwrap_or(info.name.len())];
     Ok(String::from_utf8_lossy(name).into_owned())
+}
+
+/// A descriptor that the kernel has just handed out.
+fn owned(fd: i32) -> io::Result<OwnedFd> {
+    if fd < 0 {
+        return Err(io::ErrorKind::InvalidData.into());
+    }
+    // SAFETY: the kernel has just opened it for the caller, so nobody else owns it.
+    #[allow(unsafe_code)]
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Part of `union bpf_attr`: a program to be loaded.
+#[repr(C)]
+#[derive(Default)]
+struct Load {
+    kind: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buffer: u64,
+    kernel_version: u32,
+    flags: u32,
+    name: [u8; 16],
 }
 
 /// Part of `union bpf_attr`: programs by id.
@@ -243,9 +289,60 @@ mod tests {
         }
     }
 
+    /// Part of `union bpf_attr`: a program to be attached.
+    #[repr(C)]
+    struct Attach {
+        target_fd: u32,
+        program_fd: u32,
+        attach_type: u32,
+        flags: u32,
+    }
+
+    /// A real program on a real group: it is seen while it is there, by name, and not after.
+    #[tokio::test]
+    async fn a_program_on_a_group_is_seen_until_it_is_gone() {
+        const PROG_ATTACH: libc::c_long = 8;
+        let before = Programs::list();
+        let (Ok(before), Ok(program)) = (before, smallest()) else {
+            eprintln!("SKIPPED: no right to load eBPF programs");
+            return;
+        };
+        let new = before.appeared().await.unwrap();
+        assert!(
+            new.iter().any(|name| name.contains("(flora_bench_try)")),
+            "{new:?}"
+        );
+        let hierarchies = crate::backend::local::cgroup::Hierarchies::discover();
+        if let Some((root, _)) = hierarchies.v2 {
+            let group = root.join(format!("ebpf-test-{}", std::process::id()));
+            std::fs::create_dir(&group).unwrap();
+            assert_eq!(attached(&group).unwrap(), 0);
+            let directory = File::open(&group).unwrap();
+            let mut request = Attach {
+                target_fd: directory.as_raw_fd() as u32,
+                program_fd: program.as_raw_fd() as u32,
+                attach_type: 0,
+                flags: 0,
+            };
+            let outcome = call(PROG_ATTACH, &mut request);
+            let seen = attached(&group);
+            drop(directory);
+            std::fs::remove_dir(&group).unwrap();
+            outcome.unwrap();
+            assert_eq!(seen.unwrap(), 1);
+        }
+        drop(program);
+        let own = |names: Vec<String>| {
+            let mut names = names.into_iter();
+            names.find(|name| name.contains("(flora_bench_try)"))
+        };
+        assert_eq!(own(before.appeared().await.unwrap()), None);
+    }
+
     #[test]
     fn the_structures_have_the_kernels_sizes() {
         assert_eq!(size_of::<NextId>(), 12);
+        assert_eq!(size_of::<Load>(), 64);
         assert_eq!(std::mem::offset_of!(Query, prog_cnt), 24);
         assert_eq!(size_of::<Query>(), 64);
         assert_eq!(std::mem::offset_of!(Info, name), 64);

@@ -201,6 +201,44 @@ fn an_agent_that_does_not_work_is_found_before_the_run() {
     }
 }
 
+/// A program that appears while trials run and stays taxes somebody, whoever it belongs to.
+#[test]
+fn an_ebpf_program_that_is_left_behind_makes_trials_invalid() {
+    use flora_bench::observer::ebpf::{Programs, smallest};
+
+    let test = "an_ebpf_program_that_is_left_behind_makes_trials_invalid";
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    if let Err(error) = Programs::list().and_then(|_| smallest()) {
+        return skip(test, &format!("no right to load eBPF programs: {error}"));
+    }
+    let scenarios = scenarios(&[]);
+    let mut child = short("baseline", scenarios.path(), out.path())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let samples = out.path().join("latest/samples.jsonl");
+    let measuring =
+        || std::fs::read_to_string(&samples).is_ok_and(|text| text.contains("\"measure\""));
+    while !measuring() && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    let program = smallest().unwrap();
+    let output = child.wait_with_output().unwrap();
+    drop(program);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(4), "{stderr}");
+    assert!(stderr.contains("1 were left behind"), "{stderr}");
+    let report = report(out.path());
+    let check = check(&report, "baseline", "ebpf_programs").unwrap();
+    assert_eq!(check["passed"], false, "{check}");
+    let (code, _, stderr) = run(flora_bench()
+        .args(["verify", "latest", "--out"])
+        .arg(out.path()));
+    assert_eq!(code, 0, "{stderr}");
+}
+
 /// A target that is to be watched by its group is in that group before it listens.
 #[test]
 fn the_target_is_in_its_version_2_group() {
@@ -241,4 +279,116 @@ fn the_target_is_in_its_version_2_group() {
         run(short("grouped", scenarios.path(), out.path()).args(["--cgroups", "off"]));
     assert_eq!(code, 3, "{stderr}");
     assert!(stderr.contains("--cgroups"), "{stderr}");
+}
+
+/// What the analysis makes of readings that no real run should give.
+mod checks {
+    use flora_bench::analysis;
+    use flora_bench::sample::{Phase, Reading, Sample, Subject};
+    use flora_bench::trial::{Check, Severity, TelemetryCount, TrialAnalysis};
+
+    use crate::runs;
+
+    type Given = (Phase, Subject, Reading, f64);
+
+    const SEEN: Reading = Reading::TelemetryRequestsTotal;
+    const SERVED: Reading = Reading::HttpRequestsTotal;
+
+    /// The analysis of a trial of `arm` with these readings.
+    fn analysed(arm: &str, given: &[Given]) -> TrialAnalysis {
+        let arms: [(&str, &[f64]); 2] = [("baseline", &[1e-4]), ("flora", &[1e-4])];
+        let run = runs::run("x", "2025-01-02T03:04:05Z", &arms).0;
+        let trial = run.plan.trials.iter().find(|t| t.arm == arm).unwrap().trial;
+        let samples: Vec<Sample> = given
+            .iter()
+            .enumerate()
+            .map(|(n, &(phase, subject, reading, value))| {
+                Sample::new(trial, phase, subject, reading, value, n as f64)
+            })
+            .collect();
+        analysis::trial(&run.plan, &run.fingerprint, &samples)
+    }
+
+    fn check<'a>(analysis: &'a TrialAnalysis, name: &str) -> &'a Check {
+        analysis.checks.iter().find(|c| c.name == name).unwrap()
+    }
+
+    /// The agent's count at its two moments, and the target's.
+    fn counts(seen: [f64; 2], served: [f64; 2]) -> [Given; 4] {
+        [
+            (Phase::Setup, Subject::Agent, SEEN, seen[0]),
+            (Phase::Setup, Subject::Target, SERVED, served[0]),
+            (Phase::Cooldown, Subject::Target, SERVED, served[1]),
+            (Phase::Cooldown, Subject::Agent, SEEN, seen[1]),
+        ]
+    }
+
+    #[test]
+    fn only_what_lies_between_the_two_moments_counts() {
+        let analysis = analysed("flora", &counts([3.0, 1003.0], [5.0, 1005.0]));
+        let all = TelemetryCount {
+            accounted: 1000,
+            served: 1000,
+        };
+        assert_eq!(analysis.telemetry, Some(all));
+        assert_eq!(analysis.telemetry.unwrap().ratio(), Some(1.0));
+        assert!(check(&analysis, "agent_working").passed);
+        assert!(check(&analysis, "telemetry_yield").passed);
+    }
+
+    #[test]
+    fn losing_and_counting_twice_are_told_and_do_not_invalidate() {
+        for accounted in [999.0, 1001.0] {
+            let analysis = analysed("flora", &counts([1.0, 1.0 + accounted], [1.0, 1001.0]));
+            let check = check(&analysis, "telemetry_yield");
+            assert!(
+                !check.passed && check.severity == Severity::Warns,
+                "{check:?}"
+            );
+            assert!(check.detail.contains(&format!("{accounted:.0} of 1000")));
+        }
+    }
+
+    #[test]
+    fn an_agent_that_saw_nothing_or_began_anew_does_not_count() {
+        let blind = analysed("flora", &counts([0.0, 1000.0], [1.0, 1001.0]));
+        assert!(!check(&blind, "agent_working").passed);
+        assert!(blind.broken().any(|check| check.name == "agent_working"));
+        let again = analysed("flora", &counts([7.0, 2.0], [1.0, 1001.0]));
+        assert_eq!(again.telemetry, None);
+        assert!(again.broken().any(|check| check.name == "telemetry_yield"));
+    }
+
+    #[test]
+    fn a_program_on_a_targets_group_must_be_its_agents() {
+        let attached = |counts: [f64; 3], left: f64| {
+            let reading = Reading::EbpfProgramsAttached;
+            [
+                (Phase::Setup, Subject::Target, reading, counts[0]),
+                (Phase::Setup, Subject::Target, reading, counts[1]),
+                (Phase::Cooldown, Subject::Target, reading, counts[2]),
+                (
+                    Phase::Teardown,
+                    Subject::Node,
+                    Reading::NodeEbpfProgramsLeft,
+                    left,
+                ),
+            ]
+        };
+        for (arm, counts, left, passed) in [
+            ("flora", [0.0, 2.0, 2.0], 0.0, true),
+            ("flora", [1.0, 3.0, 3.0], 0.0, false),
+            ("flora", [0.0, 2.0, 2.0], 1.0, false),
+            ("baseline", [0.0, 0.0, 0.0], 0.0, true),
+            ("baseline", [0.0, 0.0, 2.0], 0.0, false),
+        ] {
+            let analysis = analysed(arm, &attached(counts, left));
+            let check = check(&analysis, "ebpf_programs");
+            assert_eq!(check.passed, passed, "{arm} {counts:?} {left}: {check:?}");
+            assert_eq!(check.severity, Severity::Invalidates);
+        }
+        // Nothing is said where nothing could be looked at.
+        let unknown = analysed("baseline", &counts([1.0, 1.0], [0.0, 0.0])[1..3]);
+        assert!(unknown.checks.iter().all(|c| c.name != "ebpf_programs"));
+    }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use super::cgroup::Hierarchies;
+use crate::observer::ebpf;
 use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{Agent, Need};
 
@@ -58,7 +59,14 @@ pub fn group() -> Result<String, String> {
 /// With what is missing.
 pub fn ebpf() -> Result<String, String> {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    rights(capabilities(&status)).map(str::to_owned)
+    let rights = rights(capabilities(&status))?;
+    // Rights are not all: kernels are built without it, and locked down.
+    match ebpf::smallest() {
+        Ok(_) => Ok(rights.to_owned()),
+        Err(error) => Err(format!(
+            "the kernel refuses an eBPF program for a control group in spite of {rights} ({error}); it is built without it, locked down, or a container's seccomp profile forbids bpf()"
+        )),
+    }
 }
 
 fn rights(held: u64) -> Result<&'static str, String> {

@@ -100,7 +100,12 @@ fn panel(
     }
     // Nothing added is what the agent is held against.
     scene.line(vec![(left, axis.at(0.0)), (right, axis.at(0.0))], 1.0, AXIS);
-    for copies in std::iter::once(0).chain(amplification.copies.iter().copied()) {
+    // Where two numbers would stand on each other, the one that was measured stays.
+    let nought = (x(1.0) - x(0.0) >= 12.0).then_some(0);
+    for copies in nought
+        .into_iter()
+        .chain(amplification.copies.iter().copied())
+    {
         let at = (x(f64::from(copies)), bottom + 15.0);
         scene.text(at, Anchor::Middle, &copies.to_string(), TEXT, false, MUTED);
     }
