@@ -11,7 +11,9 @@ use aya_ebpf::helpers::generated::{
 use aya_ebpf::programs::SkBuffContext;
 use flora_agent_common::connection::{Answer, Connection, Kernel, TEXT_WORDS};
 use flora_agent_common::head::{Line, Source, WORDS};
-use flora_agent_common::layout::{self, BUCKETS, OTHER, ROUTES, SERIES, bucket, lost, series_key};
+use flora_agent_common::layout::{
+    self, BUCKETS, OTHER, Peer, PeerKey, ROUTES, SERIES, bucket, lost, series_key,
+};
 use flora_agent_common::machine::WINDOW;
 use flora_agent_common::template::{TEXT_BYTES, Templater};
 
@@ -101,7 +103,7 @@ impl<'a> Packet<'a> {
         unsafe { bpf_skb_load_bytes(self.context(), offset, words.as_mut_ptr().cast(), 16) == 0 }
     }
 
-    /// A connection of which nothing is known yet: whose it is, and who called.
+    /// A connection of which nothing is known yet: whose it is.
     #[inline(always)]
     pub fn introduce(&self, connection: &mut Connection) {
         // SAFETY: the context is the program's own.
@@ -135,6 +137,38 @@ impl<'a> Packet<'a> {
                 read_volatile(&raw const (*skb).remote_port) as u16,
                 read_volatile(&raw const (*skb).local_port) as u16,
             )
+        }
+    }
+
+    /// Brings the caller's entry up to date.
+    #[inline(always)]
+    pub fn called(&self, connection: &mut Connection, connections: u64) {
+        let (address, _, _) = self.peer();
+        let key = PeerKey {
+            address,
+            container: u32::from(connection.container),
+        };
+        let requests = u64::from(connection.answered);
+        connection.answered = 0;
+        let peer = match maps::PEERS.get_ptr_mut(key) {
+            Some(peer) => peer,
+            None => {
+                let none = Peer {
+                    connections: 0,
+                    requests: 0,
+                };
+                // Of two CPUs one adds it, and both find it.
+                let _ = maps::PEERS.insert(key, none, BPF_NOEXIST.into());
+                match maps::PEERS.get_ptr_mut(key) {
+                    Some(peer) => peer,
+                    None => return,
+                }
+            }
+        };
+        // SAFETY: an entry of the map.
+        unsafe {
+            add(&raw mut (*peer).connections, connections);
+            add(&raw mut (*peer).requests, requests);
         }
     }
 

@@ -47,10 +47,15 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
         return PASS;
     };
     if tcp.start >= tcp.length {
-        if tcp.flags & RST != 0
-            && let Some(connection) = known(&packet, 0)
-        {
-            closed(&packet, connection, false);
+        // The client has nothing to say for the moment, or for good: time to see to its entry.
+        if let Some(connection) = known(&packet, 0) {
+            if connection.answered > 0 {
+                packet.called(connection, 0);
+            }
+            // A client that has said all may still be waiting for its answer.
+            if tcp.flags & RST != 0 {
+                closed(&packet, connection, false);
+            }
         }
         return PASS;
     }
@@ -60,6 +65,7 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
     };
     if connection.rx == phase::NEW {
         packet.introduce(connection);
+        packet.called(connection, 1);
     }
     let segment = tcp.segment();
     if let Next::Scan(offset) = connection::requests(&packet, connection, &segment) {

@@ -23,6 +23,11 @@ fn requests_by_method_route_and_status() {
         assert_eq!(client.get("/status/503"), 503);
         assert_eq!(client.get("/status/404"), 404);
     }
+    // Who called is told when a connection pauses or ends.
+    drop(client);
+    crate::support::wait_until("the caller is told of", || {
+        agent.scrape().sum("flora_peer_requests_total", &[]) > 0.0
+    });
     let metrics = agent.scrape();
     let cgroup = group.name();
     let of = |method, route, status| {
@@ -33,11 +38,11 @@ fn requests_by_method_route_and_status() {
             ("status", status),
         ])
     };
-    assert_eq!(of("GET", "/users/{id}/orders", "200"), 100.0);
+    assert_eq!(of("GET", "/users/:id/orders", "200"), 100.0);
     assert_eq!(of("POST", "/orders", "200"), 20.0);
     assert_eq!(of("HEAD", "/orders", "200"), 20.0);
-    assert_eq!(of("GET", "/status/{id}", "503"), 20.0);
-    assert_eq!(of("GET", "/status/{id}", "404"), 20.0);
+    assert_eq!(of("GET", "/status/:id", "503"), 20.0);
+    assert_eq!(of("GET", "/status/:id", "404"), 20.0);
     assert_eq!(metrics.requests(&[]), 180.0);
     assert_eq!(metrics.lost(), 0.0);
     for name in [
@@ -75,7 +80,7 @@ fn sizes_and_durations() {
     let head = "HTTP/1.1 200 X\r\nContent-Length: 300000\r\n\r\n".len();
     let download = metrics.sum(
         "flora_http_response_bytes_total",
-        &[("route", "/bytes/{id}")],
+        &[("route", "/bytes/:id")],
     );
     assert_eq!(download, (head + 300_000) as f64);
     let sum = |route: &str| -> f64 {

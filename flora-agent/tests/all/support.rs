@@ -257,6 +257,8 @@ pub struct Metrics(Vec<Sample>);
 impl Metrics {
     /// Reads the text format, by somebody else's reader.
     pub fn parse(text: &str) -> Self {
+        // The parser takes the first closing brace for the labels' end, in quotes or not.
+        let text = text.replace("{id}", ":id");
         let scrape = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))).unwrap();
         Metrics(scrape.samples)
     }
