@@ -56,6 +56,20 @@ cargo clippy --release --workspace --all-targets --locked -- -D warnings
 say 'documentation'
 RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked --quiet
 
+say "Flora's kernel programs match their source"
+# With another compiler than the one that built the object, a difference would mean nothing.
+bpf_toolchain=${FLORA_BPF_TOOLCHAIN:-nightly}
+export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
+if [ "$(rustc "+$bpf_toolchain" --version 2>/dev/null), $(bpf-linker --version 2>/dev/null)" = "$(cat flora-agent-ebpf/toolchain.txt)" ]; then
+  (cd flora-agent-ebpf && cargo "+$bpf_toolchain" fmt --check)
+  flora-agent-ebpf/build.sh --check
+elif [ -n "${CI-}" ]; then
+  echo "not checked, but CI must: install $(cat flora-agent-ebpf/toolchain.txt) (see flora-agent-ebpf/README.md)" >&2
+  exit 1
+else
+  echo "SKIPPED: they were built with $(cat flora-agent-ebpf/toolchain.txt), which is not here; see flora-agent-ebpf/README.md" >&2
+fi
+
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
 cargo test --release --workspace --locked
