@@ -121,10 +121,12 @@ struct Spans {
 /// # Errors
 /// [`AgentError`], before anything is attached; later troubles are logged.
 pub fn run(options: &Options) -> Result<(), AgentError> {
-    let signals = signals().map_err(system("wait for signals"))?;
     // The port first: when it is taken, nothing has been attached yet.
     let mut server = Server::listen(options.listen)?;
-    let mut agent = Agent::start(options)?;
+    let copies = load(options.settings, options.copies)?;
+    // From here on there is something to take down; until here a signal may just end the process.
+    let signals = signals().map_err(system("wait for signals"))?;
+    let mut agent = Agent::start(options, copies)?;
     let address = server.address().unwrap_or(options.listen);
     log::info!(address:% = address; "metrics are served");
     crate::resident::shrink();
@@ -143,8 +145,7 @@ fn signals() -> nix::Result<SignalFd> {
 }
 
 impl Agent {
-    fn start(options: &Options) -> Result<Self, AgentError> {
-        let copies = load(options.settings, options.copies)?;
+    fn start(options: &Options, copies: Vec<Loaded>) -> Result<Self, AgentError> {
         if options.copies > 1 {
             log::warn!(copies = options.copies; "DIAGNOSTIC: the programs run several times on every packet, and only the first copy is shown");
         }

@@ -6,7 +6,7 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use crate::server::{Client, Server};
-use crate::support::{Agent, Group, needs_root, wait_until};
+use crate::support::{Agent, Group, command, needs_root, wait_until};
 
 /// Clients that ask as fast as they can, and count.
 struct Load {
@@ -71,6 +71,29 @@ fn a_signal_ends_it_and_nothing_is_left() {
     let (status, log) = agent.terminate();
     assert_eq!(status.code(), Some(0), "{log}");
     assert!(log.contains("detached"), "{log}");
+    assert_eq!(group.attached(), 0);
+}
+
+#[test]
+fn a_signal_ends_it_while_it_loads() {
+    needs_root!("a_signal_ends_it_while_it_loads");
+    let group = Group::new();
+    // So many copies that it would load for a long time.
+    let mut agent = command()
+        .args(["--listen", "127.0.0.1:0", "--copies", "64", "--cgroup"])
+        .arg(&group.path)
+        .spawn()
+        .unwrap();
+    let children = format!("/proc/{0}/task/{0}/children", agent.id());
+    wait_until("its loader is there", || {
+        std::fs::read_to_string(&children).is_ok_and(|pids| !pids.is_empty())
+    });
+    let loader = std::fs::read_to_string(&children).unwrap();
+    let pid = nix::unistd::Pid::from_raw(agent.id() as i32);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(!agent.wait().unwrap().success());
+    let loader = std::path::Path::new("/proc").join(loader.trim());
+    wait_until("its loader is gone", || !loader.exists());
     assert_eq!(group.attached(), 0);
 }
 
