@@ -61,7 +61,7 @@ pub fn run(settings: Settings, targets: &[Target]) -> bool {
         report.good(
             &format!("program {name}"),
             format!(
-                "{verified} instructions verified, loaded in {:.3} s",
+                "{verified} instructions verified, loaded in {:.3} s of CPU time",
                 loaded.load_time.as_secs_f64()
             ),
         );

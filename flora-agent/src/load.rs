@@ -80,7 +80,7 @@ impl Settings {
 pub struct LoadedProgram {
     /// The program.
     pub program: Program,
-    /// Time in the kernel, verifying and translating included.
+    /// CPU time in the kernel, verifying and translating included.
     pub load_time: Duration,
 }
 
