@@ -57,8 +57,6 @@ pub struct Connection {
     pub rx_next: u32,
     /// Sequence number that the next response byte has.
     pub tx_next: u32,
-    /// Bytes of the request's body that are still to come.
-    pub rx_left: u64,
     /// Bytes of the response's body that are still to come.
     pub tx_left: u64,
     /// When the request in the first slot began, in nanoseconds.
@@ -73,36 +71,72 @@ pub struct Connection {
     pub rx: u8,
     /// The phase of responses.
     pub tx: u8,
-    /// Method of the request in the first slot.
-    pub method: u8,
-    /// 1 when the connection has a [`Deep`] state.
-    pub deep: u8,
     /// The status that [`Connection::series`] is of; 0 when it is of none.
     pub series_status: u16,
     /// Route of the request in the first slot.
     pub route: u16,
     /// The series of that route and status.
     pub series: u16,
+    /// The container that the socket belongs to.
+    pub container: u16,
     /// Bytes of the request in the first slot.
     pub request_bytes: u32,
+    /// Requests that were answered since the caller's entry was brought up to date.
+    pub answered: u16,
+    /// The [`epoch`] in which that was.
+    pub told: u16,
+    /// Method of the request in the first slot.
+    pub method: u8,
+    /// Nothing.
+    pub reserved: [u8; 3],
+    /// Bytes of the request's body that are still to come.
+    pub rx_left: u64,
     /// When the request began whose response is under way.
     pub open_start: u64,
     /// When that response began.
     pub open_first: u64,
     /// Bytes of it so far.
     pub open_bytes: u64,
+    /// Those that are not yet counted in its series.
+    pub open_uncounted: u64,
     /// Bytes of its request.
     pub open_request_bytes: u32,
-    /// The container that the socket belongs to.
-    pub container: u16,
     /// Status of the response under way; 0 when none is.
     pub open_status: u16,
     /// Its route.
     pub open_route: u16,
     /// Its series.
     pub open_series: u16,
-    /// Requests that were answered since the peer's entry was brought up to date.
-    pub answered: u32,
+}
+
+/// After so many answers on a connection its caller's entry is brought up to date, however little time has passed.
+const ANSWERS_TOLD: u16 = 64;
+
+/// After so many bytes of a response they are counted, though more are to come.
+const BYTES_COUNTED: u64 = 1 << 20;
+
+/// Time in steps of 2^33 ns, 8.6 s.
+#[inline(always)]
+fn epoch(nanoseconds: u64) -> u16 {
+    (nanoseconds >> 33) as u16
+}
+
+impl Connection {
+    /// Whether the caller's entry should be brought up to date: at the first answer in a while,
+    /// and after many. So it costs little however many connections there are and however busy.
+    #[inline(always)]
+    pub fn should_tell(&self) -> bool {
+        self.answered >= ANSWERS_TOLD || (self.answered > 0 && self.told != epoch(self.start))
+    }
+
+    /// How many answers the caller's entry lacks; from now on it has them.
+    #[inline(always)]
+    pub fn tell(&mut self) -> u64 {
+        let answered = u64::from(self.answered);
+        self.answered = 0;
+        self.told = epoch(self.start);
+        answered
+    }
 }
 
 /// A request that waits for its answer.
@@ -186,8 +220,9 @@ pub trait Kernel: Source {
     fn first(&self, series: u16, answer: &Answer, now: u64);
     /// More bytes of it.
     fn bytes(&self, series: u16, bytes: u64);
-    /// It ended; `first` is when it began.
-    fn last(&self, series: u16, answer: &Answer, first: u64, now: u64);
+    /// It ended; `first` is when it began, `uncounted` what of its bytes was not passed to
+    /// [`Kernel::bytes`] or [`Kernel::first`].
+    fn last(&self, series: u16, answer: &Answer, first: u64, uncounted: u64, now: u64);
     /// Counts what is lost.
     fn lost(&self, reason: u32);
     /// As [`Source::window`], fewer at a time.
@@ -410,8 +445,7 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
     let here = u64::from(segment.length - start);
     if tx == phase::CLOSE {
         connection.tx_next = end(segment);
-        connection.open_bytes += here;
-        kernel.bytes(connection.open_series, here);
+        more(kernel, connection, here);
         return Next::Done;
     }
     if connection.tx == phase::BODY {
@@ -419,12 +453,10 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
         connection.tx_next = end(segment);
         if here < left {
             connection.tx_left = left - here;
-            connection.open_bytes += here;
-            kernel.bytes(connection.open_series, here);
+            more(kernel, connection, here);
             return Next::Done;
         }
-        connection.open_bytes += left;
-        kernel.bytes(connection.open_series, left);
+        more(kernel, connection, left);
         connection.tx_left = 0;
         connection.tx = phase::START;
         finish(kernel, connection, kernel.sent());
@@ -512,10 +544,22 @@ fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
     connection.open_start = answer.start;
     connection.open_first = now;
     connection.open_bytes = answer.response_bytes;
+    connection.open_uncounted = 0;
     connection.open_request_bytes = answer.request_bytes as u32;
     connection.open_route = answer.route;
     connection.open_series = series;
     connection.open_status = answer.status;
+}
+
+/// More bytes of the response under way. Each segment's would be one more line of memory to add to.
+#[inline(always)]
+fn more<K: Kernel>(kernel: &K, connection: &mut Connection, bytes: u64) {
+    connection.open_bytes += bytes;
+    connection.open_uncounted += bytes;
+    if connection.open_uncounted >= BYTES_COUNTED {
+        kernel.bytes(connection.open_series, connection.open_uncounted);
+        connection.open_uncounted = 0;
+    }
 }
 
 /// The response under way has ended.
@@ -533,7 +577,13 @@ fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u64) {
         container: connection.container,
     };
     connection.open_status = 0;
-    kernel.last(connection.open_series, &answer, connection.open_first, now);
+    kernel.last(
+        connection.open_series,
+        &answer,
+        connection.open_first,
+        connection.open_uncounted,
+        now,
+    );
 }
 
 /// The connection is closed or reset by either side.
@@ -837,8 +887,7 @@ fn passed<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, b
     if connection.open_status == 0 {
         deep.tx_bytes += bytes;
     } else {
-        connection.open_bytes += bytes;
-        kernel.bytes(connection.open_series, bytes);
+        more(kernel, connection, bytes);
     }
 }
 

@@ -253,10 +253,11 @@ impl Kernel for InHand<'_> {
         counted.last_mut().expect("one is under way").response_bytes += bytes;
     }
 
-    fn last(&self, _series: u16, answer: &Answer, _first: u64, _now: u64) {
+    fn last(&self, _series: u16, answer: &Answer, _first: u64, uncounted: u64, _now: u64) {
         let mut counted = self.simulation.counted.borrow_mut();
         let last = counted.last_mut().expect("one is under way");
         last.ended = true;
+        last.response_bytes += uncounted;
         assert_eq!(last.response_bytes, answer.response_bytes);
     }
 

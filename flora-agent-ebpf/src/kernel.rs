@@ -148,8 +148,7 @@ impl<'a> Packet<'a> {
             address,
             container: u32::from(connection.container),
         };
-        let requests = u64::from(connection.answered);
-        connection.answered = 0;
+        let requests = connection.tell();
         let peer = match maps::PEERS.get_ptr_mut(key) {
             Some(peer) => peer,
             None => {
@@ -460,7 +459,7 @@ impl Kernel for Packet<'_> {
     }
 
     #[inline(always)]
-    fn last(&self, series: u16, answer: &Answer, first: u64, now: u64) {
+    fn last(&self, series: u16, answer: &Answer, first: u64, uncounted: u64, now: u64) {
         let Some(counters) = self.counters(series) else {
             return;
         };
@@ -469,6 +468,7 @@ impl Kernel for Packet<'_> {
         // SAFETY: fields of the counters.
         unsafe {
             add(&raw mut (*counters).last_nanoseconds, duration);
+            add(&raw mut (*counters).response_bytes, uncounted);
             if index < BUCKETS {
                 add((&raw mut (*counters).last).cast::<u64>().add(index), 1);
             }

@@ -47,15 +47,11 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
         return PASS;
     };
     if tcp.start >= tcp.length {
-        // The client has nothing to say for the moment, or for good: time to see to its entry.
-        if let Some(connection) = known(&packet, 0) {
-            if connection.answered > 0 {
-                packet.called(connection, 0);
-            }
-            // A client that has said all may still be waiting for its answer.
-            if tcp.flags & RST != 0 {
-                closed(&packet, connection, false);
-            }
+        // A client that has said all may still be waiting for its answer.
+        if tcp.flags & RST != 0
+            && let Some(connection) = known(&packet, 0)
+        {
+            ended(&packet, connection, false);
         }
         return PASS;
     }
@@ -88,13 +84,25 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
         if let Next::Scan(offset) = connection::responses(&packet, connection, &tcp.segment()) {
             pass_on(&packet, offset, &maps::EGRESS_PROGRAMS);
         }
+        if connection.should_tell() {
+            packet.called(connection, 0);
+        }
     }
     if tcp.flags & (FIN | RST) != 0
         && let Some(connection) = known(&packet, 0)
     {
-        closed(&packet, connection, true);
+        ended(&packet, connection, true);
     }
     PASS
+}
+
+/// The connection is over, for one side at least.
+#[inline(always)]
+fn ended(packet: &Packet, connection: &mut Connection, by_server: bool) {
+    if connection.answered > 0 {
+        packet.called(connection, 0);
+    }
+    closed(packet, connection, by_server);
 }
 
 /// Requests that need the machine.
@@ -146,7 +154,9 @@ pub fn egress_scan(ctx: SkBuffContext) -> i32 {
         }
         Scanned::Done => {
             if tcp.flags & (FIN | RST) != 0 {
-                closed(&packet, connection, true);
+                ended(&packet, connection, true);
+            } else if connection.should_tell() {
+                packet.called(connection, 0);
             }
         }
     }
