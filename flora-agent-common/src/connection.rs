@@ -190,6 +190,8 @@ pub trait Kernel: Source {
     fn last(&self, series: u16, answer: &Answer, first: u64, now: u64);
     /// Counts what is lost.
     fn lost(&self, reason: u32);
+    /// Counts what is lost, so many times.
+    fn all_lost(&self, reason: u32, times: u64);
     /// As [`Source::window`], fewer at a time.
     fn some(&self, offset: u32, length: u32, words: &mut [u64; WINDOW]) -> bool;
     /// Passes a loop's counter on, and makes sure that what was written is read again: values
@@ -235,7 +237,7 @@ fn place(expected: u32, segment: &Segment) -> Place {
 
 /// The sequence number behind a segment.
 #[inline(always)]
-fn end(segment: &Segment) -> u32 {
+pub(crate) fn end(segment: &Segment) -> u32 {
     segment
         .sequence
         .wrapping_add(segment.length - segment.start)
@@ -506,7 +508,7 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
 
 /// Notes a response down that goes on in further segments.
 #[inline(always)]
-fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
+pub(crate) fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
     connection.open_start = answer.start;
     connection.open_first = now;
     connection.open_bytes = answer.response_bytes;
@@ -518,7 +520,7 @@ fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
 
 /// The response under way has ended.
 #[inline(always)]
-fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u64) {
+pub(crate) fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u64) {
     if connection.open_status == 0 {
         return;
     }
@@ -673,11 +675,11 @@ pub fn scan_requests<K: Kernel>(
         deep.rx.skip(Kind::Request, u64::from(n));
         at += n;
     }
-    if at < length {
-        return Scanned::Again(at);
-    }
     if deep.rx.is_between() {
         connection.rx = phase::START;
+    }
+    if at < length {
+        return Scanned::Again(at);
     }
     Scanned::Done
 }
@@ -729,6 +731,18 @@ fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
         method,
         reserved: 0,
     };
+    enqueue(kernel, connection, deep, waiting, line.hash);
+}
+
+/// A request, whose line has this hash, waits for its answer.
+#[inline(always)]
+pub(crate) fn enqueue<K: Kernel>(
+    kernel: &K,
+    connection: &mut Connection,
+    deep: &mut Deep,
+    waiting: Waiting,
+    hash: u64,
+) {
     if connection.head == connection.tail {
         connection.head = 0;
         connection.tail = 0;
@@ -741,11 +755,11 @@ fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
     }
     if number == 0 {
         connection.start = waiting.start;
-        connection.method = method;
+        connection.method = waiting.method;
         connection.request_bytes = waiting.bytes;
         // The hash that leads to this route on the short way is another's.
-        connection.hash = line.hash;
-        connection.route = route;
+        connection.hash = hash;
+        connection.route = waiting.route;
         connection.series_status = 0;
     } else {
         deep.queue[usize::from(number) % QUEUE] = waiting;
@@ -817,13 +831,13 @@ pub fn scan_responses<K: Kernel>(
     if ended {
         finish(kernel, connection, kernel.sent());
     }
-    if at < length {
-        return Scanned::Again(at);
-    }
     if deep.tx.is_between() {
         connection.tx = phase::START;
     } else if deep.tx.is_until_close() {
         connection.tx = phase::CLOSE;
+    }
+    if at < length {
+        return Scanned::Again(at);
     }
     Scanned::Done
 }
@@ -840,6 +854,24 @@ fn passed<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, b
     }
 }
 
+/// Takes the oldest request that waits; there must be one.
+#[inline(always)]
+pub(crate) fn pop(connection: &mut Connection, deep: &Deep) -> Waiting {
+    let number = connection.tail;
+    connection.tail = (number + 1) % QUEUE as u8;
+    if number == 0 {
+        Waiting {
+            start: connection.start,
+            bytes: connection.request_bytes,
+            route: connection.route,
+            method: connection.method,
+            reserved: 0,
+        }
+    } else {
+        deep.queue[usize::from(number) % QUEUE]
+    }
+}
+
 /// A final response's head is complete: it answers the oldest request.
 #[inline(always)]
 fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, status: u16) {
@@ -852,16 +884,7 @@ fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, s
         reserved: 0,
     };
     if matched {
-        let number = connection.tail;
-        if number == 0 {
-            waiting.start = connection.start;
-            waiting.bytes = connection.request_bytes;
-            waiting.route = connection.route;
-            waiting.method = connection.method;
-        } else {
-            waiting = deep.queue[usize::from(number) % QUEUE];
-        }
-        connection.tail = (number + 1) % QUEUE as u8;
+        waiting = pop(connection, deep);
     } else {
         kernel.lost(lost::UNMATCHED);
     }

@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 use crate::connection::{
-    self, Answer, Connection, Deep, Kernel, Next, Scanned, Segment, TEXT_WORDS,
+    self, Answer, Connection, Deep, Kernel, Next, Scanned, Segment, TEXT_WORDS, phase,
 };
 use crate::head::{Line, Source, WORDS};
+use crate::heads::{self, Headed};
 use crate::layout::lost;
 use crate::machine::WINDOW;
 
@@ -140,16 +141,48 @@ impl Simulation {
         };
         let mut scans = 0;
         if let Next::Scan(mut offset) = next {
+            let phase_of = |connection: &Connection| {
+                if request {
+                    connection.rx
+                } else {
+                    connection.tx
+                }
+            };
+            let mut whole = !matches!(phase_of(&connection), phase::MACHINE | phase::NEW);
             loop {
                 scans += 1;
                 if scans > TAIL_CALLS {
-                    kernel.lost(lost::SCAN);
                     if request {
-                        connection.rx = connection::phase::RESYNC;
+                        heads::give_up_requests(&kernel, &mut connection);
                     } else {
-                        connection.tx = connection::phase::RESYNC;
+                        heads::give_up_responses(&kernel, &mut connection);
                     }
                     break;
+                }
+                if whole {
+                    let headed = if request {
+                        heads::head_of_request(
+                            &kernel,
+                            &mut connection,
+                            &mut deep,
+                            &segment,
+                            offset,
+                        )
+                    } else {
+                        heads::head_of_response(
+                            &kernel,
+                            &mut connection,
+                            &mut deep,
+                            &segment,
+                            offset,
+                        )
+                    };
+                    match headed {
+                        Headed::Done => break,
+                        Headed::Again(at) => offset = at,
+                        Headed::Machine(at) => (whole, offset) = (false, at),
+                    }
+                    continue;
                 }
                 let scanned = if request {
                     connection::scan_requests(&kernel, &mut connection, &mut deep, &segment, offset)
@@ -164,7 +197,10 @@ impl Simulation {
                 };
                 match scanned {
                     Scanned::Done => break,
-                    Scanned::Again(at) => offset = at,
+                    Scanned::Again(at) => {
+                        offset = at;
+                        whole = !matches!(phase_of(&connection), phase::MACHINE | phase::NEW);
+                    }
                 }
             }
         }
@@ -262,6 +298,10 @@ impl Kernel for InHand<'_> {
 
     fn lost(&self, reason: u32) {
         self.simulation.lost.borrow_mut()[reason as usize] += 1;
+    }
+
+    fn all_lost(&self, reason: u32, times: u64) {
+        self.simulation.lost.borrow_mut()[reason as usize] += times;
     }
 
     fn some(&self, offset: u32, length: u32, words: &mut [u64; WINDOW]) -> bool {

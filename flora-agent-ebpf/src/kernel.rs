@@ -482,6 +482,13 @@ impl Kernel for Packet<'_> {
     }
 
     #[inline(always)]
+    fn all_lost(&self, reason: u32, times: u64) {
+        if let Some(counter) = maps::LOST.get_ptr_mut(reason) {
+            add(counter, times);
+        }
+    }
+
+    #[inline(always)]
     fn some(&self, offset: u32, length: u32, words: &mut [u64; WINDOW]) -> bool {
         let mut n = u64::from(length);
         // SAFETY: adds nothing; see `window`.
