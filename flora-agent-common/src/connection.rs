@@ -16,6 +16,7 @@
 //! segment that starts like a request ([`phase::RESYNC`]), and the answer to a
 //! request that was not seen counts as lost.
 
+use crate::chunks;
 use crate::head::{self, Scan, Source, WORDS};
 use crate::layout::lost;
 use crate::machine::{Body, Event, Kind, Machine, WINDOW};
@@ -169,6 +170,8 @@ pub struct Answer {
 
 /// What differs between the kernel and a test.
 pub trait Kernel: Source {
+    /// The sequence number that the socket expects next of its client, where nothing has come in yet.
+    fn begins(&self) -> Option<u32>;
     /// Now, in nanoseconds.
     fn now(&self) -> u64;
     /// When the segment in hand was sent; [`Kernel::now`] where that is not known.
@@ -251,7 +254,10 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
     if rx == phase::OPAQUE {
         return Next::Done;
     }
-    if rx != phase::NEW && rx != phase::RESYNC {
+    if rx == phase::RESYNC {
+        return Next::Scan(start);
+    }
+    if rx != phase::NEW {
         match place(connection.rx_next, segment) {
             Place::Here(offset) => start = offset,
             Place::Old => return Next::Done,
@@ -300,7 +306,7 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
         return Next::Done;
     }
     let Some((method, bytes)) = head::usual_method(window[0]) else {
-        return unusual(kernel, connection, window[0], window[1], start);
+        return unusual(kernel, connection, segment, window[0], window[1], start);
     };
     let method = kernel.forget(u64::from(method)) as u8;
     let bytes = kernel.forget(u64::from(bytes)) as u32;
@@ -350,13 +356,15 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
 fn unusual<K: Kernel>(
     kernel: &K,
     connection: &mut Connection,
+    segment: &Segment,
     first: u64,
     second: u64,
     start: u32,
 ) -> Next {
     if connection.rx == phase::NEW {
-        if first as u8 == 0x16 {
-            // A TLS handshake record (RFC 8446 §5.1).
+        let expected = kernel.begins();
+        if first & 0xffff == 0x0316 || (first & 0xffff == 0x0317 && expected.is_none()) {
+            // A TLS record: of a handshake, or of one long past (RFC 8446 §5.1).
             kernel.lost(lost::ENCRYPTED);
             connection.rx = phase::OPAQUE;
             connection.tx = phase::OPAQUE;
@@ -373,6 +381,12 @@ fn unusual<K: Kernel>(
             // An answer comes in: here sits a client.
             connection.rx = phase::OPAQUE;
             connection.tx = phase::OPAQUE;
+            return Next::Done;
+        }
+        if expected != Some(segment.sequence) {
+            // It was there before the programs, or its first segment is late.
+            connection.rx = phase::RESYNC;
+            connection.rx_next = expected.unwrap_or(segment.sequence);
             return Next::Done;
         }
     }
@@ -583,8 +597,14 @@ fn step<K: Kernel>(
             return (event, at);
         }
     }
-    let here = length - at;
     let mut words = [0; WINDOW];
+    if machine.is_before_chunk() {
+        at = chunks::pass(kernel, machine, at, length, &mut words);
+        if machine.left() > 0 || at >= length {
+            return (Event::More, at);
+        }
+    }
+    let here = length - at;
     let n = if here > 8 * WINDOW as u32 {
         8 * WINDOW as u32
     } else {
@@ -637,7 +657,7 @@ pub fn scan_requests<K: Kernel>(
             if deep.rx.left() < u64::from(ahead) {
                 kernel.lost(lost::GAP);
                 connection.rx = phase::RESYNC;
-                return Scanned::Done;
+                return Scanned::Again(start);
             }
             deep.rx.skip(Kind::Request, u64::from(ahead));
         }
@@ -875,6 +895,15 @@ pub(crate) fn pop(connection: &mut Connection, deep: &Deep) -> Waiting {
 /// A final response's head is complete: it answers the oldest request.
 #[inline(always)]
 fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, status: u16) {
+    if connection.head == connection.tail
+        && connection.rx == phase::MACHINE
+        && deep.rx.is_in_fields()
+    {
+        // An answer to a head that has not ended: the server did not wait for it, or it
+        // ended in a segment that came out of order.
+        push(kernel, connection, deep);
+        connection.rx = phase::RESYNC;
+    }
     let matched = connection.head != connection.tail;
     let mut waiting = Waiting {
         start: 0,

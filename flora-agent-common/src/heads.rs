@@ -35,7 +35,8 @@ fn window_bytes(here: u32) -> u32 {
     }
 }
 
-/// The request at `at`, where one begins.
+/// The request at `at`, where one begins. Out of step, a segment that begins like a
+/// request is taken for one, and others are let pass.
 #[inline(always)]
 pub fn head_of_request<K: Kernel>(
     kernel: &K,
@@ -45,8 +46,14 @@ pub fn head_of_request<K: Kernel>(
     at: u32,
 ) -> Headed {
     let length = segment.length;
-    if connection.rx != phase::START || at >= length {
+    let resync = connection.rx == phase::RESYNC;
+    if (connection.rx != phase::START && !resync) || at >= length {
         return Headed::Machine(at);
+    }
+    let ahead = segment.sequence.wrapping_sub(connection.rx_next);
+    if resync && ahead >= 1 << 31 {
+        // It was here before.
+        return Headed::Done;
     }
     let here = length - at;
     let mut window = [0; WORDS];
@@ -54,8 +61,17 @@ pub fn head_of_request<K: Kernel>(
         return Headed::Machine(at);
     }
     let Some((method, bytes)) = head::usual_method(window[0]) else {
-        return Headed::Machine(at);
+        if !resync {
+            return Headed::Machine(at);
+        }
+        // What starts a message may still come late, but not by so much.
+        if ahead > 1 << 28 {
+            connection.rx_next = segment.sequence;
+        }
+        return Headed::Done;
     };
+    connection.rx = phase::START;
+    connection.rx_next = end(segment);
     let method = kernel.forget(u64::from(method)) as u8;
     let bytes = kernel.forget(u64::from(bytes)) as u32;
     let Some(line) = head::line(&window, method, bytes) else {
@@ -80,7 +96,6 @@ pub fn head_of_request<K: Kernel>(
         method,
         reserved: 0,
     };
-    connection.rx_next = end(segment);
     enqueue(kernel, connection, deep, waiting, line.hash);
     if framing.is_chunked() {
         deep.rx.body(Kind::Request, Body::Chunked);

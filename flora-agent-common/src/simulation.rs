@@ -38,6 +38,7 @@ pub struct Simulation {
     counted: RefCell<Vec<Counted>>,
     lost: RefCell<[u64; lost::REASONS]>,
     clock: Cell<u64>,
+    begins: Cell<Option<u32>>,
     /// How many segments went byte by byte.
     pub scans: u64,
 }
@@ -68,8 +69,16 @@ impl Simulation {
             counted: RefCell::default(),
             lost: RefCell::default(),
             clock: Cell::new(1),
+            begins: Cell::new(Some(u32::MAX - 100)),
             scans: 0,
         }
+    }
+
+    /// A connection that was there before anybody looked.
+    pub fn attached_late() -> Self {
+        let simulation = Self::new();
+        simulation.begins.set(None);
+        simulation
     }
 
     /// A segment of the client.
@@ -82,6 +91,9 @@ impl Simulation {
     /// A segment of the client with this sequence number.
     pub fn request_at(&mut self, sequence: u32, bytes: &[u8]) {
         self.pass(sequence, bytes, true);
+        if self.begins.get() == Some(sequence) {
+            self.begins.set(None);
+        }
     }
 
     /// Bytes of the client that do not arrive; their sequence number.
@@ -246,6 +258,10 @@ impl Source for InHand<'_> {
 }
 
 impl Kernel for InHand<'_> {
+    fn begins(&self) -> Option<u32> {
+        self.simulation.begins.get()
+    }
+
     fn now(&self) -> u64 {
         let clock = &self.simulation.clock;
         clock.set(clock.get() + 1);

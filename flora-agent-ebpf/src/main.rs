@@ -288,7 +288,6 @@ fn stranger<'a>(packet: &Packet, tcp: &Tcp) -> Option<&'a mut Connection> {
         packet::Speech::Response => {
             let connection = known(packet, CREATE)?;
             packet.introduce(connection);
-            connection.rx = phase::RESYNC;
             Some(connection)
         }
         packet::Speech::Neither => None,
