@@ -604,6 +604,9 @@ fn step<K: Kernel>(
             return (Event::More, at);
         }
     }
+    if machine.is_in_line() {
+        at = long_line(kernel, at, length, &mut words);
+    }
     let here = length - at;
     let n = if here > 8 * WINDOW as u32 {
         8 * WINDOW as u32
@@ -622,6 +625,32 @@ fn step<K: Kernel>(
         |value| kernel.forget(value),
     );
     (event, at + taken)
+}
+
+/// Passes over windows in which a line does not end; never over a segment's last.
+#[inline(always)]
+fn long_line<K: Kernel>(kernel: &K, at: u32, length: u32, words: &mut [u64; WINDOW]) -> u32 {
+    const WINDOWS: u32 = 8;
+    const BYTES: u32 = 8 * WINDOW as u32;
+    let mut at = at;
+    let mut turn = 0;
+    while turn < WINDOWS {
+        turn += 1;
+        if length - at <= BYTES || !kernel.some(at, BYTES, words) {
+            break;
+        }
+        let mut ends = 0;
+        let mut n = 0;
+        while n < WINDOW {
+            ends |= crate::word::equal(words[n], b'\n');
+            n += 1;
+        }
+        if ends != 0 {
+            break;
+        }
+        at = kernel.forget(u64::from(at + BYTES)) as u32;
+    }
+    at
 }
 
 /// How many of a segment's bytes from `at` on belong to the body that is skipped.

@@ -363,6 +363,12 @@ impl Machine {
         self.state = state::CHUNK;
     }
 
+    /// Whether it stands in a line of which nothing is wanted.
+    #[inline(always)]
+    pub fn is_in_line(&self) -> bool {
+        self.state == state::LINE
+    }
+
     /// Whether it stands in a request's head, behind its first line.
     #[inline(always)]
     pub fn is_in_fields(&self) -> bool {

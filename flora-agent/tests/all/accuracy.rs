@@ -27,8 +27,11 @@ mod bodies;
 mod client;
 mod endings;
 mod framing;
-
+mod lossy;
+mod nginx;
 pub mod truth;
+mod tunnel;
+pub mod uring;
 
 use std::collections::BTreeMap;
 

@@ -72,7 +72,7 @@ fn sixty_at_once() {
         "{}",
         super::losses(&metrics)
     );
-    assert!(seen >= 33, "{seen}");
+    assert!(seen >= 30, "{seen}");
     // And the connection is in step again.
     for _ in 0..20 {
         client.get("/bytes/3");
@@ -122,15 +122,15 @@ fn split_anywhere() {
     assert_eq!(case.exact(), bytes.len() as u64 - 1 + lines);
 }
 
-/// Heads from short to as long as servers take them.
+/// Heads from short to as long as servers take them: a long line, or many.
 #[test]
 fn long_heads() {
     needs_root!("long_heads");
     let mut case = Case::new();
     let mut client = case.connect();
-    for size in [500, 900, 1000, 1100, 2000, 4000, 8000, 15_000] {
+    for size in [500, 900, 1000, 1100, 2000, 3000, 8000, 15_000] {
         let cookie = format!("Cookie: {}\r\n", "c=1; ".repeat(size / 5));
-        let lines = "X-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n".repeat(size / 37);
+        let lines = "X-Forwarded-For: 10.0.0.1, 10.0.0.2\r\n".repeat(size.min(3000) / 37);
         for fields in [cookie, lines] {
             let text = format!("GET /bytes/3 HTTP/1.1\r\nHost: a\r\n{fields}\r\n");
             client.send(text.as_bytes());
