@@ -6,8 +6,8 @@
 //! the ordinary is left to the machine.
 
 use crate::connection::{
-    Answer, Connection, Deep, Kernel, Segment, TEXT_WORDS, Waiting, end, enqueue, finish, open,
-    phase, pop,
+    Answer, Connection, Deep, Kernel, QUEUE, Segment, TEXT_WORDS, Waiting, end, enqueue, finish,
+    open, phase, pop,
 };
 use crate::head::{self, Scan, WORDS};
 use crate::layout::lost;
@@ -216,19 +216,14 @@ pub fn give_up_requests<K: Kernel>(kernel: &K, connection: &mut Connection) {
 
 /// A segment of answers had more messages in it than can be read.
 ///
-/// Between two of them, the rest answers the requests that wait: these are lost,
-/// and the next answer is that of the next request. In the middle of one the rest is
-/// most likely more of it.
+/// The rest most likely answers the requests that wait: these are lost, and the
+/// next answer is that of the next request.
 #[inline(always)]
 pub fn give_up_responses<K: Kernel>(kernel: &K, connection: &mut Connection) {
     kernel.lost(lost::SCAN);
-    if connection.tx == phase::MACHINE && connection.open_status != 0 {
-        finish(kernel, connection, kernel.sent());
-    } else {
-        let waiting =
-            connection.head.wrapping_sub(connection.tail) % crate::connection::QUEUE as u8;
-        kernel.all_lost(lost::UNMATCHED, u64::from(waiting));
-        connection.tail = connection.head;
-    }
+    let waiting = connection.head.wrapping_sub(connection.tail) % QUEUE as u8;
+    kernel.all_lost(lost::UNMATCHED, u64::from(waiting));
+    connection.tail = connection.head;
     connection.tx = phase::RESYNC;
+    finish(kernel, connection, kernel.sent());
 }

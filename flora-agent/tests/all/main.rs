@@ -8,6 +8,7 @@ mod cost;
 mod errors;
 mod follow;
 mod lifecycle;
+mod refusals;
 mod requests;
 mod secrets;
 mod server;
