@@ -16,6 +16,7 @@
 //! segment that starts like a request ([`phase::RESYNC`]), and the answer to a
 //! request that was not seen counts as lost.
 
+use crate::chunks;
 use crate::head::{self, Scan, Source, WORDS};
 use crate::layout::lost;
 use crate::machine::{Body, Event, Kind, Machine, WINDOW};
@@ -203,6 +204,8 @@ pub struct Answer {
 
 /// What differs between the kernel and a test.
 pub trait Kernel: Source {
+    /// The sequence number that the socket expects next of its client, where nothing has come in yet.
+    fn begins(&self) -> Option<u32>;
     /// Now, in nanoseconds.
     fn now(&self) -> u64;
     /// When the segment in hand was sent; [`Kernel::now`] where that is not known.
@@ -225,6 +228,8 @@ pub trait Kernel: Source {
     fn last(&self, series: u16, answer: &Answer, first: u64, uncounted: u64, now: u64);
     /// Counts what is lost.
     fn lost(&self, reason: u32);
+    /// Counts what is lost, so many times.
+    fn all_lost(&self, reason: u32, times: u64);
     /// As [`Source::window`], fewer at a time.
     fn some(&self, offset: u32, length: u32, words: &mut [u64; WINDOW]) -> bool;
     /// Passes a loop's counter on, and makes sure that what was written is read again: values
@@ -270,7 +275,7 @@ fn place(expected: u32, segment: &Segment) -> Place {
 
 /// The sequence number behind a segment.
 #[inline(always)]
-fn end(segment: &Segment) -> u32 {
+pub(crate) fn end(segment: &Segment) -> u32 {
     segment
         .sequence
         .wrapping_add(segment.length - segment.start)
@@ -284,7 +289,10 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
     if rx == phase::OPAQUE {
         return Next::Done;
     }
-    if rx != phase::NEW && rx != phase::RESYNC {
+    if rx == phase::RESYNC {
+        return Next::Scan(start);
+    }
+    if rx != phase::NEW {
         match place(connection.rx_next, segment) {
             Place::Here(offset) => start = offset,
             Place::Old => return Next::Done,
@@ -334,7 +342,7 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
         return Next::Done;
     }
     let Some((method, bytes)) = head::usual_method(window[0]) else {
-        return unusual(kernel, connection, window[0], window[1], start);
+        return unusual(kernel, connection, segment, window[0], window[1], start);
     };
     let method = kernel.forget(u64::from(method)) as u8;
     let bytes = kernel.forget(u64::from(bytes)) as u32;
@@ -384,13 +392,15 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
 fn unusual<K: Kernel>(
     kernel: &K,
     connection: &mut Connection,
+    segment: &Segment,
     first: u64,
     second: u64,
     start: u32,
 ) -> Next {
     if connection.rx == phase::NEW {
-        if first as u8 == 0x16 {
-            // A TLS handshake record (RFC 8446 §5.1).
+        let expected = kernel.begins();
+        if first & 0xffff == 0x0316 || (first & 0xffff == 0x0317 && expected.is_none()) {
+            // A TLS record: of a handshake, or of one long past (RFC 8446 §5.1).
             kernel.lost(lost::ENCRYPTED);
             connection.rx = phase::OPAQUE;
             connection.tx = phase::OPAQUE;
@@ -407,6 +417,12 @@ fn unusual<K: Kernel>(
             // An answer comes in: here sits a client.
             connection.rx = phase::OPAQUE;
             connection.tx = phase::OPAQUE;
+            return Next::Done;
+        }
+        if expected != Some(segment.sequence) {
+            // It was there before the programs, or its first segment is late.
+            connection.rx = phase::RESYNC;
+            connection.rx_next = expected.unwrap_or(segment.sequence);
             return Next::Done;
         }
     }
@@ -540,7 +556,7 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
 
 /// Notes a response down that goes on in further segments.
 #[inline(always)]
-fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
+pub(crate) fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
     connection.open_start = answer.start;
     connection.open_first = now;
     connection.open_bytes = answer.response_bytes;
@@ -564,7 +580,7 @@ fn more<K: Kernel>(kernel: &K, connection: &mut Connection, bytes: u64) {
 
 /// The response under way has ended.
 #[inline(always)]
-fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u64) {
+pub(crate) fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u64) {
     if connection.open_status == 0 {
         return;
     }
@@ -633,8 +649,17 @@ fn step<K: Kernel>(
             return (event, at);
         }
     }
-    let here = length - at;
     let mut words = [kernel.forget(0); WINDOW];
+    if machine.is_before_chunk() {
+        at = chunks::pass(kernel, machine, at, length, &mut words);
+        if machine.left() > 0 || at >= length {
+            return (Event::More, at);
+        }
+    }
+    if machine.is_in_line() {
+        at = long_line(kernel, at, length, &mut words);
+    }
+    let here = length - at;
     let n = if here > 8 * WINDOW as u32 {
         8 * WINDOW as u32
     } else {
@@ -652,6 +677,32 @@ fn step<K: Kernel>(
         |value| kernel.forget(value),
     );
     (event, at + taken)
+}
+
+/// Passes over windows in which a line does not end; never over a segment's last.
+#[inline(always)]
+fn long_line<K: Kernel>(kernel: &K, at: u32, length: u32, words: &mut [u64; WINDOW]) -> u32 {
+    const WINDOWS: u32 = 8;
+    const BYTES: u32 = 8 * WINDOW as u32;
+    let mut at = at;
+    let mut turn = 0;
+    while turn < WINDOWS {
+        turn += 1;
+        if length - at <= BYTES || !kernel.some(at, BYTES, words) {
+            break;
+        }
+        let mut ends = 0;
+        let mut n = 0;
+        while n < WINDOW {
+            ends |= crate::word::equal(words[n], b'\n');
+            n += 1;
+        }
+        if ends != 0 {
+            break;
+        }
+        at = kernel.forget(u64::from(at + BYTES)) as u32;
+    }
+    at
 }
 
 /// How many of a segment's bytes from `at` on belong to the body that is skipped.
@@ -687,7 +738,7 @@ pub fn scan_requests<K: Kernel>(
             if deep.rx.left() < u64::from(ahead) {
                 kernel.lost(lost::GAP);
                 connection.rx = phase::RESYNC;
-                return Scanned::Done;
+                return Scanned::Again(start);
             }
             deep.rx.skip(Kind::Request, u64::from(ahead));
         }
@@ -725,11 +776,11 @@ pub fn scan_requests<K: Kernel>(
         deep.rx.skip(Kind::Request, u64::from(n));
         at += n;
     }
-    if at < length {
-        return Scanned::Again(at);
-    }
     if deep.rx.is_between() {
         connection.rx = phase::START;
+    }
+    if at < length {
+        return Scanned::Again(at);
     }
     Scanned::Done
 }
@@ -781,6 +832,18 @@ fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
         method,
         reserved: 0,
     };
+    enqueue(kernel, connection, deep, waiting, line.hash);
+}
+
+/// A request, whose line has this hash, waits for its answer.
+#[inline(always)]
+pub(crate) fn enqueue<K: Kernel>(
+    kernel: &K,
+    connection: &mut Connection,
+    deep: &mut Deep,
+    waiting: Waiting,
+    hash: u64,
+) {
     if connection.head == connection.tail {
         connection.head = 0;
         connection.tail = 0;
@@ -793,11 +856,11 @@ fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
     }
     if number == 0 {
         connection.start = waiting.start;
-        connection.method = method;
+        connection.method = waiting.method;
         connection.request_bytes = waiting.bytes;
         // The hash that leads to this route on the short way is another's.
-        connection.hash = line.hash;
-        connection.route = route;
+        connection.hash = hash;
+        connection.route = waiting.route;
         connection.series_status = 0;
     } else {
         deep.queue[usize::from(number) % QUEUE] = waiting;
@@ -869,13 +932,13 @@ pub fn scan_responses<K: Kernel>(
     if ended {
         finish(kernel, connection, kernel.sent());
     }
-    if at < length {
-        return Scanned::Again(at);
-    }
     if deep.tx.is_between() {
         connection.tx = phase::START;
     } else if deep.tx.is_until_close() {
         connection.tx = phase::CLOSE;
+    }
+    if at < length {
+        return Scanned::Again(at);
     }
     Scanned::Done
 }
@@ -891,9 +954,36 @@ fn passed<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, b
     }
 }
 
+/// Takes the oldest request that waits; there must be one.
+#[inline(always)]
+pub(crate) fn pop(connection: &mut Connection, deep: &Deep) -> Waiting {
+    let number = connection.tail;
+    connection.tail = (number + 1) % QUEUE as u8;
+    if number == 0 {
+        Waiting {
+            start: connection.start,
+            bytes: connection.request_bytes,
+            route: connection.route,
+            method: connection.method,
+            reserved: 0,
+        }
+    } else {
+        deep.queue[usize::from(number) % QUEUE]
+    }
+}
+
 /// A final response's head is complete: it answers the oldest request.
 #[inline(always)]
 fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, status: u16) {
+    if connection.head == connection.tail
+        && connection.rx == phase::MACHINE
+        && deep.rx.is_in_fields()
+    {
+        // An answer to a head that has not ended: the server did not wait for it, or it
+        // ended in a segment that came out of order.
+        push(kernel, connection, deep);
+        connection.rx = phase::RESYNC;
+    }
     let matched = connection.head != connection.tail;
     let mut waiting = Waiting {
         start: 0,
@@ -903,16 +993,7 @@ fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, s
         reserved: 0,
     };
     if matched {
-        let number = connection.tail;
-        if number == 0 {
-            waiting.start = connection.start;
-            waiting.bytes = connection.request_bytes;
-            waiting.route = connection.route;
-            waiting.method = connection.method;
-        } else {
-            waiting = deep.queue[usize::from(number) % QUEUE];
-        }
-        connection.tail = (number + 1) % QUEUE as u8;
+        waiting = pop(connection, deep);
     } else {
         kernel.lost(lost::UNMATCHED);
     }

@@ -7,13 +7,17 @@
 //! - [`head`]: the head of a message that lies in one segment
 //! - [`machine`]: messages byte by byte, whatever the segments
 //! - [`table`]: its transitions
+//! - [`chunks`]: many small chunks
 //! - [`connection`]: requests and the responses that answer them
+//! - [`heads`]: several of them in a segment
 //! - `simulation`: a connection without a kernel, for tests
 //! - [`template`]: paths with their changing parts taken out
 #![cfg_attr(not(any(test, feature = "simulation")), no_std)]
 
+pub mod chunks;
 pub mod connection;
 pub mod head;
+pub mod heads;
 pub mod layout;
 pub mod machine;
 pub mod method;

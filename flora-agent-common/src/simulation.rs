@@ -4,9 +4,10 @@ use std::cell::{Cell, RefCell};
 use std::vec::Vec;
 
 use crate::connection::{
-    self, Answer, Connection, Deep, Kernel, Next, Scanned, Segment, TEXT_WORDS,
+    self, Answer, Connection, Deep, Kernel, Next, Scanned, Segment, TEXT_WORDS, phase,
 };
 use crate::head::{Line, Source, WORDS};
+use crate::heads::{self, Headed};
 use crate::layout::lost;
 use crate::machine::WINDOW;
 
@@ -37,6 +38,7 @@ pub struct Simulation {
     counted: RefCell<Vec<Counted>>,
     lost: RefCell<[u64; lost::REASONS]>,
     clock: Cell<u64>,
+    begins: Cell<Option<u32>>,
     /// How many segments went byte by byte.
     pub scans: u64,
 }
@@ -67,8 +69,16 @@ impl Simulation {
             counted: RefCell::default(),
             lost: RefCell::default(),
             clock: Cell::new(1),
+            begins: Cell::new(Some(u32::MAX - 100)),
             scans: 0,
         }
+    }
+
+    /// A connection that was there before anybody looked.
+    pub fn attached_late() -> Self {
+        let simulation = Self::new();
+        simulation.begins.set(None);
+        simulation
     }
 
     /// A segment of the client.
@@ -81,6 +91,9 @@ impl Simulation {
     /// A segment of the client with this sequence number.
     pub fn request_at(&mut self, sequence: u32, bytes: &[u8]) {
         self.pass(sequence, bytes, true);
+        if self.begins.get() == Some(sequence) {
+            self.begins.set(None);
+        }
     }
 
     /// Bytes of the client that do not arrive; their sequence number.
@@ -140,16 +153,48 @@ impl Simulation {
         };
         let mut scans = 0;
         if let Next::Scan(mut offset) = next {
+            let phase_of = |connection: &Connection| {
+                if request {
+                    connection.rx
+                } else {
+                    connection.tx
+                }
+            };
+            let mut whole = !matches!(phase_of(&connection), phase::MACHINE | phase::NEW);
             loop {
                 scans += 1;
                 if scans > TAIL_CALLS {
-                    kernel.lost(lost::SCAN);
                     if request {
-                        connection.rx = connection::phase::RESYNC;
+                        heads::give_up_requests(&kernel, &mut connection);
                     } else {
-                        connection.tx = connection::phase::RESYNC;
+                        heads::give_up_responses(&kernel, &mut connection);
                     }
                     break;
+                }
+                if whole {
+                    let headed = if request {
+                        heads::head_of_request(
+                            &kernel,
+                            &mut connection,
+                            &mut deep,
+                            &segment,
+                            offset,
+                        )
+                    } else {
+                        heads::head_of_response(
+                            &kernel,
+                            &mut connection,
+                            &mut deep,
+                            &segment,
+                            offset,
+                        )
+                    };
+                    match headed {
+                        Headed::Done => break,
+                        Headed::Again(at) => offset = at,
+                        Headed::Machine(at) => (whole, offset) = (false, at),
+                    }
+                    continue;
                 }
                 let scanned = if request {
                     connection::scan_requests(&kernel, &mut connection, &mut deep, &segment, offset)
@@ -164,7 +209,10 @@ impl Simulation {
                 };
                 match scanned {
                     Scanned::Done => break,
-                    Scanned::Again(at) => offset = at,
+                    Scanned::Again(at) => {
+                        offset = at;
+                        whole = !matches!(phase_of(&connection), phase::MACHINE | phase::NEW);
+                    }
                 }
             }
         }
@@ -210,6 +258,10 @@ impl Source for InHand<'_> {
 }
 
 impl Kernel for InHand<'_> {
+    fn begins(&self) -> Option<u32> {
+        self.simulation.begins.get()
+    }
+
     fn now(&self) -> u64 {
         let clock = &self.simulation.clock;
         clock.set(clock.get() + 1);
@@ -263,6 +315,10 @@ impl Kernel for InHand<'_> {
 
     fn lost(&self, reason: u32) {
         self.simulation.lost.borrow_mut()[reason as usize] += 1;
+    }
+
+    fn all_lost(&self, reason: u32, times: u64) {
+        self.simulation.lost.borrow_mut()[reason as usize] += times;
     }
 
     fn some(&self, offset: u32, length: u32, words: &mut [u64; WINDOW]) -> bool {

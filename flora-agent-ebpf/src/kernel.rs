@@ -6,7 +6,7 @@ use core::ptr::{read_volatile, write_volatile};
 
 use aya_ebpf::bindings::{__sk_buff, BPF_NOEXIST, BPF_RB_NO_WAKEUP, bpf_sock};
 use aya_ebpf::helpers::generated::{
-    bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes,
+    bpf_get_smp_processor_id, bpf_ktime_get_ns, bpf_skb_cgroup_id, bpf_skb_load_bytes, bpf_tcp_sock,
 };
 use aya_ebpf::programs::SkBuffContext;
 use flora_agent_common::connection::{Answer, Connection, Kernel, TEXT_WORDS};
@@ -341,6 +341,18 @@ impl Source for Packet<'_> {
 
 impl Kernel for Packet<'_> {
     #[inline(always)]
+    fn begins(&self) -> Option<u32> {
+        let socket = self.socket()?;
+        // SAFETY: the kernel gives nothing when the socket is none of TCP.
+        let tcp = unsafe { bpf_tcp_sock(socket.cast()).as_ref() }?;
+        if tcp.bytes_received == 0 {
+            Some(tcp.rcv_nxt)
+        } else {
+            None
+        }
+    }
+
+    #[inline(always)]
     fn now(&self) -> u64 {
         // SAFETY: has no preconditions.
         unsafe { bpf_ktime_get_ns() }
@@ -479,6 +491,13 @@ impl Kernel for Packet<'_> {
     #[inline(always)]
     fn lost(&self, reason: u32) {
         self.count(reason);
+    }
+
+    #[inline(always)]
+    fn all_lost(&self, reason: u32, times: u64) {
+        if let Some(counter) = maps::LOST.get_ptr_mut(reason) {
+            add(counter, times);
+        }
     }
 
     #[inline(always)]

@@ -8,10 +8,11 @@
 //!
 //! `ingress` and `egress` are attached to control groups and run once for each
 //! packet of a socket in them. Nearly all requests need only these. What does
-//! not keep to one message per segment is passed on by tail call to
-//! `ingress_scan` and `egress_scan`, which are allowed to be slow, and are
-//! programs of their own so that the verifier counts them apart and the short
-//! way stays in few cache lines.
+//! not keep to one message per segment is passed on by tail call: to
+//! `ingress_heads` and `egress_heads`, which read a message per call, and to
+//! `ingress_scan` and `egress_scan`, which are allowed to be slow and read
+//! anything. They are programs of their own so that the verifier counts them
+//! apart and the short way stays in few cache lines.
 //!
 //! A program here never changes a packet or the fate of one: every way out
 //! returns [`PASS`].
@@ -28,6 +29,7 @@ use aya_ebpf::helpers::{bpf_sk_storage_get, bpf_tail_call};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
 use flora_agent_common::connection::{self, Connection, Deep, Next, Scanned, closed, phase};
+use flora_agent_common::heads::{self, Headed};
 use flora_agent_common::layout::lost;
 
 use kernel::Packet;
@@ -65,7 +67,12 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
     }
     let segment = tcp.segment();
     if let Next::Scan(offset) = connection::requests(&packet, connection, &segment) {
-        pass_on(&packet, offset, &maps::INGRESS_PROGRAMS);
+        pass_on(
+            &packet,
+            offset,
+            &maps::INGRESS_PROGRAMS,
+            slot(connection.rx),
+        );
     }
     PASS
 }
@@ -82,7 +89,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
             return PASS;
         };
         if let Next::Scan(offset) = connection::responses(&packet, connection, &tcp.segment()) {
-            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS);
+            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot(connection.tx));
         }
         if connection.should_tell() {
             packet.called(connection, 0);
@@ -105,29 +112,69 @@ fn ended(packet: &Packet, connection: &mut Connection, by_server: bool) {
     closed(packet, connection, by_server);
 }
 
-/// Requests that need the machine.
+/// A request among others in a segment.
 #[cgroup_skb(ingress)]
-pub fn ingress_scan(ctx: SkBuffContext) -> i32 {
+pub fn ingress_heads(ctx: SkBuffContext) -> i32 {
     let packet = Packet::new(&ctx);
-    let Some(tcp) = packet::tcp(&packet) else {
+    let Some((tcp, offset)) = goes_on(&packet) else {
         return PASS;
     };
     let Some((connection, deep)) = both(&packet) else {
         return PASS;
     };
-    let offset = packet.handed_over();
-    if offset < tcp.start || offset > tcp.length {
+    let (offset, slot) =
+        match heads::head_of_request(&packet, connection, deep, &tcp.segment(), offset) {
+            Headed::Done => return PASS,
+            Headed::Again(offset) => (offset, maps::HEADS),
+            Headed::Machine(offset) => (offset, maps::SCAN),
+        };
+    pass_on(&packet, offset, &maps::INGRESS_PROGRAMS, slot);
+    heads::give_up_requests(&packet, connection);
+    PASS
+}
+
+/// Requests that need the machine.
+#[cgroup_skb(ingress)]
+pub fn ingress_scan(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some((tcp, offset)) = goes_on(&packet) else {
         return PASS;
-    }
-    let segment = tcp.segment();
+    };
+    let Some((connection, deep)) = both(&packet) else {
+        return PASS;
+    };
     if let Scanned::Again(offset) =
-        connection::scan_requests(&packet, connection, deep, &segment, offset)
+        connection::scan_requests(&packet, connection, deep, &tcp.segment(), offset)
     {
-        pass_on(&packet, offset, &maps::INGRESS_PROGRAMS);
+        let slot = slot(connection.rx);
+        pass_on(&packet, offset, &maps::INGRESS_PROGRAMS, slot);
         // Only a segment full of heads gets here: a program may call another 33 times.
-        packet.count(lost::SCAN);
-        connection.rx = phase::RESYNC;
+        heads::give_up_requests(&packet, connection);
     }
+    PASS
+}
+
+/// A response among others in a segment.
+#[cgroup_skb(egress)]
+pub fn egress_heads(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    let Some((tcp, offset)) = goes_on(&packet) else {
+        return PASS;
+    };
+    let Some((connection, deep)) = both(&packet) else {
+        return PASS;
+    };
+    let headed = heads::head_of_response(&packet, connection, deep, &tcp.segment(), offset);
+    let (offset, slot) = match headed {
+        Headed::Done => {
+            passed(&packet, connection, &tcp);
+            return PASS;
+        }
+        Headed::Again(offset) => (offset, maps::HEADS),
+        Headed::Machine(offset) => (offset, maps::SCAN),
+    };
+    pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot);
+    heads::give_up_responses(&packet, connection);
     PASS
 }
 
@@ -135,44 +182,64 @@ pub fn ingress_scan(ctx: SkBuffContext) -> i32 {
 #[cgroup_skb(egress)]
 pub fn egress_scan(ctx: SkBuffContext) -> i32 {
     let packet = Packet::new(&ctx);
-    let Some(tcp) = packet::tcp(&packet) else {
+    let Some((tcp, offset)) = goes_on(&packet) else {
         return PASS;
     };
     let Some((connection, deep)) = both(&packet) else {
         return PASS;
     };
-    let offset = packet.handed_over();
-    if offset < tcp.start || offset > tcp.length {
-        return PASS;
-    }
-    let segment = tcp.segment();
-    match connection::scan_responses(&packet, connection, deep, &segment, offset) {
+    match connection::scan_responses(&packet, connection, deep, &tcp.segment(), offset) {
         Scanned::Again(offset) => {
-            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS);
-            packet.count(lost::SCAN);
-            connection.tx = phase::RESYNC;
+            let slot = slot(connection.tx);
+            pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot);
+            heads::give_up_responses(&packet, connection);
         }
-        Scanned::Done => {
-            if tcp.flags & (FIN | RST) != 0 {
-                ended(&packet, connection, true);
-            } else if connection.should_tell() {
-                packet.called(connection, 0);
-            }
-        }
+        Scanned::Done => passed(&packet, connection, &tcp),
     }
     PASS
 }
 
+/// All of a segment of the server is read, by a program that was called.
+#[inline(always)]
+fn passed(packet: &Packet, connection: &mut Connection, tcp: &Tcp) {
+    if tcp.flags & (FIN | RST) != 0 {
+        ended(packet, connection, true);
+    } else if connection.should_tell() {
+        packet.called(connection, 0);
+    }
+}
+
+/// The packet in the hands of a program that was called, and where that goes on.
+#[inline(always)]
+fn goes_on(packet: &Packet) -> Option<(Tcp, u32)> {
+    let tcp = packet::tcp(packet)?;
+    let offset = packet.handed_over();
+    if offset < tcp.start || offset > tcp.length {
+        return None;
+    }
+    Some((tcp, offset))
+}
+
+/// The program that goes on with a direction in this phase.
+#[inline(always)]
+fn slot(phase: u8) -> u32 {
+    if phase == phase::MACHINE || phase == phase::NEW {
+        maps::SCAN
+    } else {
+        maps::HEADS
+    }
+}
+
 /// Goes on in another program; returns when that can't be.
 #[inline(always)]
-fn pass_on(packet: &Packet, offset: u32, programs: &'static ProgramArray<1>) {
+fn pass_on(packet: &Packet, offset: u32, programs: &'static ProgramArray<2>, slot: u32) {
     packet.hand_over(offset);
     // SAFETY: the map holds programs of the same type; the context is this program's own.
     unsafe {
         bpf_tail_call(
             packet.context(),
             core::ptr::from_ref(programs).cast_mut().cast(),
-            0,
+            slot,
         );
     }
 }
@@ -233,7 +300,6 @@ fn stranger<'a>(packet: &Packet, tcp: &Tcp) -> Option<&'a mut Connection> {
         packet::Speech::Response => {
             let connection = known(packet, CREATE)?;
             packet.introduce(connection);
-            connection.rx = phase::RESYNC;
             Some(connection)
         }
         packet::Speech::Neither => None,

@@ -14,14 +14,19 @@ pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 #[btf_map]
 pub static DEEP: SkStorage<Deep> = SkStorage::new();
 
-/// The program that `ingress` calls. (One map for both directions would not do: since 6.17 a map
+/// The programs that `ingress` calls: [`HEADS`], [`SCAN`]. (One map for both directions would not do: since 6.17 a map
 /// of programs is bound to the attach type of the first that uses it.)
 #[btf_map]
-pub static INGRESS_PROGRAMS: ProgramArray<1> = ProgramArray::new();
+pub static INGRESS_PROGRAMS: ProgramArray<2> = ProgramArray::new();
 
-/// The program that `egress` calls.
+/// The programs that `egress` calls.
 #[btf_map]
-pub static EGRESS_PROGRAMS: ProgramArray<1> = ProgramArray::new();
+pub static EGRESS_PROGRAMS: ProgramArray<2> = ProgramArray::new();
+
+/// Where the program is that reads one head after another.
+pub const HEADS: u32 = 0;
+/// Where the program is that reads byte by byte.
+pub const SCAN: u32 = 1;
 
 /// Routes by slot.
 #[btf_map]

@@ -13,10 +13,12 @@ use nix::time::{ClockId, clock_gettime};
 use super::handoff::{self, Item};
 use super::{OBJECT, Settings};
 
-/// Programs that go on where others leave off, and the maps where those look for them.
-const SCANS: [(&str, &str); 2] = [
-    ("INGRESS_PROGRAMS", "ingress_scan"),
-    ("EGRESS_PROGRAMS", "egress_scan"),
+/// Programs that go on where others leave off, and where those look for them: map and slot.
+const CALLED: [(&str, u32, &str); 4] = [
+    ("INGRESS_PROGRAMS", 0, "ingress_heads"),
+    ("INGRESS_PROGRAMS", 1, "ingress_scan"),
+    ("EGRESS_PROGRAMS", 0, "egress_heads"),
+    ("EGRESS_PROGRAMS", 1, "egress_scan"),
 ];
 
 /// Why the object can't be loaded.
@@ -118,7 +120,7 @@ fn loader<'a>() -> EbpfLoader<'a> {
 
 /// Puts the programs that are called from others where those look for them.
 fn chain(object: &mut Ebpf) -> Result<(), ChildError> {
-    for (map, name) in SCANS {
+    for (map, slot, name) in CALLED {
         let Some(program) = object.program(name) else {
             continue;
         };
@@ -127,7 +129,7 @@ fn chain(object: &mut Ebpf) -> Result<(), ChildError> {
             .try_clone()
             .map_err(|error| in_program(name)(error.into()))?;
         if let Some(map) = object.map_mut(map) {
-            ProgramArray::try_from(map)?.set(0, &descriptor, 0)?;
+            ProgramArray::try_from(map)?.set(slot, &descriptor, 0)?;
         }
     }
     Ok(())

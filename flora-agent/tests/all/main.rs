@@ -3,10 +3,12 @@
 //! These need root. Where they can't run they say so, and with
 //! `FLORA_BENCH_REQUIRE_ALL` set they fail instead.
 
+mod accuracy;
 mod cost;
 mod errors;
 mod follow;
 mod lifecycle;
+mod refusals;
 mod requests;
 mod secrets;
 mod server;

@@ -12,6 +12,28 @@ use crate::support::Group;
 
 const MARK: &str = "FLORA_AGENT_TEST_SERVER";
 
+/// Starts this binary again in a control group, with a test as its program.
+pub fn launch(group: &Group, program: &str, options: &[&str]) -> Child {
+    let mut child = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", program, "--ignored", "--nocapture"])
+        .env(MARK, options.join(" "))
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    group.add(child.id());
+    // It waits for this: a socket belongs to the group that it was made in.
+    child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+    child
+}
+
+/// In such a program: what it was started with, once it is in its group; nothing in a run of all tests.
+pub fn program_options() -> Option<Vec<String>> {
+    let options = std::env::var(MARK).ok()?;
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    Some(options.split(' ').map(str::to_owned).collect())
+}
+
 /// A running server.
 pub struct Server {
     child: Child,
@@ -21,16 +43,7 @@ pub struct Server {
 impl Server {
     /// Starts one in a control group.
     pub fn start(group: &Group) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", "server::program", "--ignored", "--nocapture"])
-            .env(MARK, "1")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        group.add(child.id());
-        // It waits for this: a socket belongs to the group that it was made in.
-        child.stdin.as_mut().unwrap().write_all(b"go\n").unwrap();
+        let mut child = launch(group, "server::program", &[]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines
             .find_map(|line| {
@@ -132,10 +145,9 @@ impl Client {
 #[test]
 #[ignore = "the program of a server that other tests start"]
 fn program() {
-    if std::env::var_os(MARK).is_none() {
+    if program_options().is_none() {
         return;
     }
-    std::io::stdin().read_line(&mut String::new()).unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
     for stream in listener.incoming() {

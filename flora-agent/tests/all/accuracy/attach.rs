@@ -1,0 +1,161 @@
+//! Agents that come and go while there is traffic.
+
+use std::io::Read;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
+
+use super::client::{FIELDS, request, upload};
+use super::truth::Truth;
+use super::{Case, losses, same, unmatched};
+use crate::support::{Agent, Group, needs_root, wait_until};
+
+/// Answers of requests that came before the agent are lost, each counted as
+/// such; from its next request on every connection is seen.
+#[test]
+fn to_connections_in_every_state() {
+    needs_root!("to_connections_in_every_state");
+    let group = Group::new();
+    let mut truth = Truth::start(&group);
+    let connect = || super::Client::connect(truth.address);
+    // Between two requests.
+    let mut idle = connect();
+    idle.get("/bytes/5");
+    // Two requests wait for their answers.
+    let mut waits = connect();
+    waits.send(&request("GET", "/hold").repeat(2));
+    // In the middle of uploads: of known length, of chunks, of a head.
+    let middles = [
+        upload("/bytes/3", &[b'x'; 20_000]),
+        [
+            format!("POST /bytes/3 HTTP/1.1\r\n{FIELDS}Transfer-Encoding: chunked\r\n\r\n")
+                .as_bytes(),
+            &b"5\r\nhello\r\n".repeat(2000),
+            b"0\r\n\r\n",
+        ]
+        .concat(),
+        request("GET", "/bytes/3"),
+    ];
+    let mut uploads: Vec<_> = middles
+        .iter()
+        .map(|bytes| {
+            let mut client = connect();
+            client.send(&bytes[..bytes.len() / 2]);
+            client
+        })
+        .collect();
+    // In the middle of a download; the server is stuck until it is read.
+    let mut download = connect();
+    download.send(&request("GET", "/bytes/20000000"));
+    // No longer HTTP.
+    let mut upgraded = connect();
+    upgraded.get("/upgrade");
+    thread::sleep(Duration::from_millis(100));
+    let before: u64 = truth.served().values().sum();
+
+    let agent = Agent::watch(&group, &[]);
+    truth.release();
+    for (client, bytes) in uploads.iter_mut().zip(&middles) {
+        client.send(&bytes[bytes.len() / 2..]);
+        client.answer(false);
+    }
+    waits.answer(false);
+    waits.answer(false);
+    assert_eq!(download.answer(false).body.len(), 20_000_000);
+    upgraded.send(b"some frame");
+    upgraded.stream.read_exact(&mut [0; 10]).unwrap();
+
+    // Five answers to requests that came before.
+    let in_flight: u64 = truth.served().values().sum::<u64>() - before;
+    assert_eq!(in_flight, 5);
+    let metrics = agent.scrape();
+    assert_eq!(metrics.requests(&[]), 0.0);
+    assert_eq!(unmatched(&metrics), 5, "{}", losses(&metrics));
+    let mut all: Vec<_> = uploads;
+    all.extend([idle, waits, download]);
+    for client in &mut all {
+        for number in 0..20 {
+            client.get(&format!("/bytes/{number}"));
+            client.send(&upload("/chunked", &[b'x'; 3000]));
+            client.answer(false);
+        }
+    }
+    let after = agent.scrape();
+    assert_eq!(
+        after.requests(&[]),
+        40.0 * all.len() as f64,
+        "{}",
+        losses(&after)
+    );
+    assert_eq!(after.lost(), metrics.lost(), "{}", losses(&after));
+}
+
+#[test]
+fn many_see_the_same() {
+    needs_root!("many_see_the_same");
+    let mut case = Case::new();
+    let others: Vec<_> = (0..4).map(|_| Agent::watch(&case._group, &[])).collect();
+    let mut client = case.connect();
+    for number in 0..50 {
+        client.get(&format!("/bytes/{number}"));
+        client.send(&upload("/chunked", b"GET / HTTP/1.1\r\n\r\n").repeat(5));
+        for _ in 0..5 {
+            client.answer(false);
+        }
+    }
+    assert_eq!(case.exact(), 300);
+    let served = case.truth.served();
+    for agent in &others {
+        let metrics = agent.scrape();
+        same(&served, &metrics);
+        assert_eq!(metrics.lost(), 0.0, "{}", losses(&metrics));
+    }
+}
+
+/// Under load agents are started, ended and killed. One that is there all the
+/// time sees everything; each other one is exact once the connections are in step.
+#[test]
+fn restarts_under_load() {
+    needs_root!("restarts_under_load");
+    let mut case = Case::new();
+    let stop = Arc::new(AtomicBool::new(false));
+    let load: Vec<_> = (0..4)
+        .map(|number: usize| {
+            let (stop, mut client) = (Arc::clone(&stop), case.connect());
+            thread::spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    client.send(&upload("/chunked", &[b'x'; 500]).repeat(1 + number));
+                    for _ in 0..=number {
+                        client.answer(false);
+                    }
+                }
+                client
+            })
+        })
+        .collect();
+    for _ in 0..2 {
+        let mut agent = Agent::watch(&case._group, &[]);
+        wait_until("it sees", || agent.scrape().requests(&[]) > 100.0);
+        agent.kill();
+        let agent = Agent::watch(&case._group, &[]);
+        wait_until("it sees", || agent.scrape().requests(&[]) > 100.0);
+        assert!(agent.terminate().0.success());
+    }
+    let last = Agent::watch(&case._group, &[]);
+    wait_until("it sees", || last.scrape().requests(&[]) > 100.0);
+    stop.store(true, Ordering::Relaxed);
+    let mut clients: Vec<_> = load.into_iter().map(|one| one.join().unwrap()).collect();
+    let before = last.scrape();
+    for client in &mut clients {
+        for _ in 0..50 {
+            client.get("/bytes/9");
+        }
+    }
+    let after = last.scrape();
+    assert_eq!(after.requests(&[]) - before.requests(&[]), 200.0);
+    assert_eq!(after.lost(), before.lost(), "{}", losses(&after));
+    // At most those that were open when it came are lost.
+    assert!(unmatched(&after) <= 1 + 2 + 3 + 4, "{}", losses(&after));
+    assert!(case.exact() > 400);
+}
