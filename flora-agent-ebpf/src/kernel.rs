@@ -116,7 +116,7 @@ impl<'a> Packet<'a> {
 
     /// The peer's address, as the socket has it: packets may be translated on their way.
     #[inline(always)]
-    fn peer(&self) -> ([u8; 16], u16, u16) {
+    pub fn peer(&self) -> ([u8; 16], u16, u16) {
         const AF_INET: u32 = 2;
         let skb = self.skb();
         // SAFETY: fields of the context, each read by itself: the verifier permits no computed one.

@@ -4,6 +4,7 @@
 //! - this file: the programs
 //! - [`packet`]: where a TCP segment's payload is
 //! - [`maps`]: what is kept
+//! - [`early`]: requests that come before their sockets
 //! - [`kernel`]: what [`flora_agent_common::connection`] asks of the kernel
 //!
 //! `ingress` and `egress` are attached to control groups and run once for each
@@ -20,6 +21,7 @@
 #![no_std]
 #![no_main]
 
+mod early;
 mod kernel;
 mod maps;
 mod packet;
@@ -62,6 +64,10 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
         return PASS;
     };
     if connection.rx == phase::NEW {
+        if early::is_early(&packet) {
+            pass_on(&packet, tcp.start, &maps::INGRESS_PROGRAMS, maps::FIRST);
+            return PASS;
+        }
         packet.introduce(connection);
         packet.called(connection, 1);
     }
@@ -85,7 +91,8 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
         return PASS;
     };
     if tcp.start < tcp.length {
-        let Some(connection) = known(&packet, 0).or_else(|| stranger(&packet, &tcp)) else {
+        let Some(connection) = known(&packet, 0) else {
+            pass_on(&packet, tcp.start, &maps::EGRESS_PROGRAMS, maps::FIRST);
             return PASS;
         };
         if let Next::Scan(offset) = connection::responses(&packet, connection, &tcp.segment()) {
@@ -110,6 +117,18 @@ fn ended(packet: &Packet, connection: &mut Connection, by_server: bool) {
         packet.called(connection, 0);
     }
     closed(packet, connection, by_server);
+}
+
+/// A request that comes before its socket.
+#[cgroup_skb(ingress)]
+pub fn ingress_first(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    if let Some(tcp) = packet::tcp(&packet)
+        && tcp.start < tcp.length
+    {
+        early::keep(&packet, &tcp);
+    }
+    PASS
 }
 
 /// A request among others in a segment.
@@ -150,6 +169,20 @@ pub fn ingress_scan(ctx: SkBuffContext) -> i32 {
         pass_on(&packet, offset, &maps::INGRESS_PROGRAMS, slot);
         // Only a segment full of heads gets here: a program may call another 33 times.
         heads::give_up_requests(&packet, connection);
+    }
+    PASS
+}
+
+/// What leaves a socket of which nothing is known.
+#[cgroup_skb(egress)]
+pub fn egress_first(ctx: SkBuffContext) -> i32 {
+    let packet = Packet::new(&ctx);
+    if let Some(tcp) = packet::tcp(&packet)
+        && tcp.start < tcp.length
+        && stranger(&packet, &tcp).is_some()
+    {
+        // Now that there is something.
+        pass_on(&packet, tcp.start, &maps::EGRESS_PROGRAMS, maps::EGRESS);
     }
     PASS
 }
@@ -232,7 +265,7 @@ fn slot(phase: u8) -> u32 {
 
 /// Goes on in another program; returns when that can't be.
 #[inline(always)]
-fn pass_on(packet: &Packet, offset: u32, programs: &'static ProgramArray<2>, slot: u32) {
+fn pass_on(packet: &Packet, offset: u32, programs: &'static ProgramArray<4>, slot: u32) {
     packet.hand_over(offset);
     // SAFETY: the map holds programs of the same type; the context is this program's own.
     unsafe {
@@ -299,7 +332,11 @@ fn stranger<'a>(packet: &Packet, tcp: &Tcp) -> Option<&'a mut Connection> {
         }
         packet::Speech::Response => {
             let connection = known(packet, CREATE)?;
+            let early = early::take(packet, connection);
             packet.introduce(connection);
+            if early {
+                packet.called(connection, 1);
+            }
             Some(connection)
         }
         packet::Speech::Neither => None,

@@ -14,19 +14,37 @@ pub static CONNECTIONS: SkStorage<Connection> = SkStorage::new();
 #[btf_map]
 pub static DEEP: SkStorage<Deep> = SkStorage::new();
 
-/// The programs that `ingress` calls: [`HEADS`], [`SCAN`]. (One map for both directions would not do: since 6.17 a map
+/// The programs that `ingress` calls: [`HEADS`], [`SCAN`], [`FIRST`]. (One map for both directions would not do: since 6.17 a map
 /// of programs is bound to the attach type of the first that uses it.)
 #[btf_map]
-pub static INGRESS_PROGRAMS: ProgramArray<2> = ProgramArray::new();
+pub static INGRESS_PROGRAMS: ProgramArray<4> = ProgramArray::new();
 
 /// The programs that `egress` calls.
 #[btf_map]
-pub static EGRESS_PROGRAMS: ProgramArray<2> = ProgramArray::new();
+pub static EGRESS_PROGRAMS: ProgramArray<4> = ProgramArray::new();
 
 /// Where the program is that reads one head after another.
 pub const HEADS: u32 = 0;
 /// Where the program is that reads byte by byte.
 pub const SCAN: u32 = 1;
+
+/// Where the program is that sees to what belongs to no connection that is known.
+pub const FIRST: u32 = 2;
+/// Where `egress` itself is.
+pub const EGRESS: u32 = 3;
+
+/// First requests that came before their sockets: see [`crate::early`].
+#[btf_map]
+pub static EARLY_CONNECTIONS: LruHashMap<EarlyKey, Connection, 512> = LruHashMap::new();
+
+/// Which connection: the client's address and port (in network order), the server's port.
+#[derive(Clone, Copy)]
+#[repr(C, align(4))]
+pub struct EarlyKey {
+    pub address: [u8; 16],
+    pub peer_port: u16,
+    pub port: u16,
+}
 
 /// Routes by slot.
 #[btf_map]

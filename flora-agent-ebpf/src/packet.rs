@@ -8,6 +8,8 @@ use crate::kernel::Packet;
 
 /// The sender has no more to say (RFC 9293 §3.1).
 pub const FIN: u8 = 1;
+/// A handshake begins.
+pub const SYN: u8 = 2;
 /// The connection is no more.
 pub const RST: u8 = 4;
 

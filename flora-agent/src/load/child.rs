@@ -14,11 +14,14 @@ use super::handoff::{self, Item};
 use super::{OBJECT, Settings};
 
 /// Programs that go on where others leave off, and where those look for them: map and slot.
-const CALLED: [(&str, u32, &str); 4] = [
+const CALLED: [(&str, u32, &str); 7] = [
     ("INGRESS_PROGRAMS", 0, "ingress_heads"),
     ("INGRESS_PROGRAMS", 1, "ingress_scan"),
+    ("INGRESS_PROGRAMS", 2, "ingress_first"),
     ("EGRESS_PROGRAMS", 0, "egress_heads"),
     ("EGRESS_PROGRAMS", 1, "egress_scan"),
+    ("EGRESS_PROGRAMS", 2, "egress_first"),
+    ("EGRESS_PROGRAMS", 3, "egress"),
 ];
 
 /// Why the object can't be loaded.

@@ -38,6 +38,7 @@ fn without_bpf(command: &mut Command, errno: i32) -> &mut Command {
             len: filter.len() as u16,
             filter: filter.as_ptr().cast_mut(),
         };
+        #[expect(unsafe_code, reason = "the calls have no safe wrapper")]
         // SAFETY: two system calls; the second reads the program above.
         let result = unsafe {
             libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);

@@ -159,3 +159,57 @@ fn restarts_under_load() {
     assert!(unmatched(&after) <= 1 + 2 + 3 + 4, "{}", losses(&after));
     assert!(case.exact() > 400);
 }
+
+/// The packet that ends a handshake brings the first request, and belongs to the listener.
+#[test]
+fn requests_that_come_with_the_handshake() {
+    needs_root!("requests_that_come_with_the_handshake");
+    use nix::sys::socket::{AddressFamily, SockFlag, SockType, SockaddrIn, connect, socket};
+    let group = Group::new();
+    let agent = Agent::watch(&group, &[]);
+    for server_waits in [false, true] {
+        let mut truth = match server_waits {
+            true => Truth::start_deferred(&group),
+            false => Truth::start(&group),
+        };
+        let before = agent.scrape().requests(&[]);
+        let address = truth.address;
+        let mut clients: Vec<_> = (0..50)
+            .map(|_| {
+                let kind = (AddressFamily::Inet, SockType::Stream, SockFlag::empty());
+                let client = socket(kind.0, kind.1, kind.2, None).unwrap();
+                if !server_waits {
+                    super::truth::defer(&client);
+                }
+                let std::net::SocketAddr::V4(to) = address else {
+                    panic!("{address}");
+                };
+                connect(
+                    std::os::fd::AsRawFd::as_raw_fd(&client),
+                    &SockaddrIn::from(to),
+                )
+                .unwrap();
+                super::Client::new(client.into())
+            })
+            .collect();
+        for _ in 0..3 {
+            for client in &mut clients {
+                client.send(&upload("/chunked", &[b'x'; 3000]));
+            }
+            for client in &mut clients {
+                assert_eq!(client.answer(false).status, 200);
+            }
+        }
+        let served: u64 = truth.served().values().sum();
+        assert_eq!(served, 150);
+        let metrics = agent.scrape();
+        assert_eq!(
+            metrics.requests(&[]) - before,
+            150.0,
+            "{}",
+            losses(&metrics)
+        );
+        assert_eq!(metrics.lost(), 0.0, "{}", losses(&metrics));
+    }
+    drop(agent);
+}

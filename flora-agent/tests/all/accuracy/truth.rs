@@ -28,7 +28,16 @@ impl Truth {
 
     /// One that listens on an address of its network namespace.
     pub fn start_at(group: &Group, address: &str) -> Self {
-        let mut child = launch(group, "accuracy::truth::program", &[address]);
+        Self::start_with(group, &[address])
+    }
+
+    /// One whose connections are made when their first bytes come.
+    pub fn start_deferred(group: &Group) -> Self {
+        Self::start_with(group, &["127.0.0.1:0", "deferred"])
+    }
+
+    fn start_with(group: &Group, options: &[&str]) -> Self {
+        let mut child = launch(group, "accuracy::truth::program", options);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = answer_to(&mut lines, "listening on ").parse().unwrap();
         Truth {
@@ -87,6 +96,9 @@ fn program() {
     };
     let listener = TcpListener::bind(&*options[0]).unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
+    if options.get(1).is_some_and(|option| option == "deferred") {
+        defer(&listener);
+    }
     let state: &'static State = Box::leak(Box::default());
     thread::spawn(move || {
         for stream in listener.incoming() {
@@ -110,6 +122,24 @@ fn program() {
             other => panic!("{other}"),
         }
     }
+}
+
+/// Puts off what follows a handshake until there are data: a server's accepting, a client's answer.
+pub fn defer(socket: &impl std::os::fd::AsRawFd) {
+    let (seconds, size) = (10, size_of::<libc::c_int>() as u32);
+    let seconds: *const libc::c_int = &raw const seconds;
+    #[expect(unsafe_code, reason = "the option has no safe wrapper")]
+    // SAFETY: reads an integer.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_DEFER_ACCEPT,
+            seconds.cast(),
+            size,
+        )
+    };
+    assert_eq!(result, 0);
 }
 
 /// What a request says.
