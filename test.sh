@@ -18,6 +18,8 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   python3 -c 'import venv, ensurepip' 2>/dev/null || packages+=(python3-venv)
   command -v cc >/dev/null || packages+=(gcc libc6-dev)
   command -v zstd >/dev/null || packages+=(zstd)
+  command -v nginx >/dev/null || packages+=(nginx-light)
+  command -v ip >/dev/null || packages+=(iproute2)
   if [ ${#packages[@]} -gt 0 ]; then
     export DEBIAN_FRONTEND=noninteractive
     apt-get update -qq

@@ -160,16 +160,23 @@ pub const LOST: [&str; lost::REASONS] = [
 ];
 
 /// Indices of the counters of what could not be seen or told apart.
+///
+/// A request is served when its final answer begins to leave. All of these are
+/// counted as requests, or as [`UNMATCHED`](lost::UNMATCHED): the two together are what was
+/// served on connections that speak HTTP/1. The other reasons say how a request came to be
+/// lost, or tell of other things, and are no part of that sum.
 pub mod lost {
     /// No memory for a connection's state: its requests are not seen.
     pub const STORAGE: u32 = 0;
-    /// More requests outstanding on a connection than are kept; their answers are counted as unknown.
+    /// A request that found more of them outstanding on its connection than are kept; an answer will be unmatched.
     pub const QUEUE: u32 = 1;
-    /// Bytes of a head were missing or came out of order; the answer is counted as unknown.
+    /// Bytes were missing where a head was expected. When they come late but with the start of
+    /// a message, its request is seen all the same; otherwise its answer will be unmatched.
     pub const GAP: u32 = 2;
-    /// A segment had more heads in it than are read at once.
+    /// A segment had more heads in it, or a longer one, than is read at once (33 messages, or
+    /// heads of some 4,000 bytes in short lines, 30,000 in long ones).
     pub const SCAN: u32 = 3;
-    /// An answer to a request that was not seen; it is counted with an unknown route.
+    /// An answer to a request that was not seen: a served request that is not counted as one.
     pub const UNMATCHED: u32 = 4;
     /// A request whose route found no slot; it is counted as `_OTHER`.
     pub const ROUTE: u32 = 5;

@@ -134,7 +134,8 @@ impl<'a> Packet<'a> {
             }
             (
                 core::mem::transmute::<[u32; 4], [u8; 16]>(address),
-                read_volatile(&raw const (*skb).remote_port) as u16,
+                // In network order, as a word of four bytes (`__sk_buff` in `net/core/filter.c`).
+                (read_volatile(&raw const (*skb).remote_port).to_be() as u16).to_be(),
                 read_volatile(&raw const (*skb).local_port) as u16,
             )
         }

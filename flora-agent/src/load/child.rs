@@ -200,12 +200,13 @@ fn data(map: &Map) -> &MapData {
 
 /// Whether the kernel said no to this process, rather than to the object.
 ///
-/// The verifier says EACCES of a program; EPERM is about who asks.
+/// The verifier says EACCES of a program; EPERM is about who asks, and ENOSYS what some
+/// filters of containers say of the whole system call.
 fn is_refusal(error: &(dyn std::error::Error + 'static)) -> bool {
     let mut next = Some(error);
     while let Some(error) = next {
         if let Some(error) = error.downcast_ref::<std::io::Error>() {
-            return error.raw_os_error() == Some(libc::EPERM);
+            return matches!(error.raw_os_error(), Some(libc::EPERM | libc::ENOSYS));
         }
         next = error.source();
     }

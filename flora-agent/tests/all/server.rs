@@ -94,6 +94,11 @@ impl Client {
         }
     }
 
+    /// Its own port.
+    pub fn port(&self) -> u16 {
+        self.stream.get_ref().local_addr().unwrap().port()
+    }
+
     /// Sends a request, gives the status of its answer.
     pub fn request(
         &mut self,

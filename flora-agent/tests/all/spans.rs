@@ -131,6 +131,8 @@ fn a_span_of_every_request() {
     ] {
         assert_eq!(attribute(first, name).as_deref(), Some(value), "{name}");
     }
+    let port = client.port().to_string();
+    assert_eq!(attribute(first, "client.port"), Some(port));
     let mut ids: Vec<_> = spans
         .iter()
         .map(|span| span["traceId"].to_string())
