@@ -9,13 +9,8 @@ use crate::support::{Agent, Group, command, needs_root, run, status};
 
 /// Instructions that the verifier may go through for a program.
 const VERIFIED: u64 = 300_000;
-<<<<<<< HEAD
 /// Seconds of CPU time that loading a program may take.
 const LOAD_SECONDS: f64 = 1.0;
-=======
-/// Seconds that loading a program may take: a tenth of a second, on a machine that has much else to do.
-const LOAD_SECONDS: f64 = 10.0;
->>>>>>> accuracy
 
 #[test]
 fn programs_are_small_enough_to_verify() {
