@@ -19,7 +19,8 @@ use crate::program;
 use crate::sample::{Phase, Subject};
 use crate::scenario::placeholder::{self, Placeholder};
 use crate::scenario::{Agent, AgentProcess, Scenario};
-use crate::workspace;
+use crate::setup::build::Built;
+use crate::{setup, workspace};
 
 /// How long a target may take to drain after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -99,14 +100,24 @@ pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
     })
 }
 
-/// Who a program of an agent is. One of this workspace says its version itself;
-/// others are what their scenario says that they are.
+/// Who a program of an agent is. One of this workspace says its version itself, as
+/// one does that a recipe builds; others are what their scenario says that they are.
 ///
 /// # Errors
 /// When there is no such program, it can't be built or read.
 pub fn identify_agent(name: &str, agent: &Agent) -> Result<Program, TrialError> {
     if workspace::is_program(name) {
         return identify(name, &workspace::provide(name)?);
+    }
+    if let Some(recipe) = workspace::recipe(name)? {
+        let Built { path, receipt } =
+            setup::provide(&recipe).map_err(|error| TrialError::Missing(error.to_string()))?;
+        return Ok(Program {
+            name: name.to_owned(),
+            version: receipt.version,
+            sha256: Some(receipt.sha256),
+            command: Some(path.display().to_string()),
+        });
     }
     let path = if name.contains('/') {
         PathBuf::from(name)
