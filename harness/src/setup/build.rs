@@ -139,7 +139,10 @@ pub fn provide(recipe: &Recipe, cache: &Path) -> Result<Built, SetupError> {
     let text = serde_json::to_string_pretty(&receipt).expect("a receipt has only plain values");
     fs::write(room.0.join("receipt.json"), text).map_err(failed)?;
     fs::remove_dir_all(&build).map_err(failed)?;
-    // Somebody else may have been quicker; what they built is as good.
+    // What is there by now is somebody else's who was quicker, or not what it was.
+    if home.is_dir() && cached(recipe, &home).is_none() {
+        remove(&home);
+    }
     if let Err(source) = fs::rename(&room.0, &home)
         && !home.is_dir()
     {
@@ -298,6 +301,90 @@ pub fn cache() -> Result<PathBuf, SetupError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A recipe whose program is a script that says what `$WORD` was when it was built.
+    fn recipe(directory: &Path, change: (&str, &str)) -> Recipe {
+        let text = "program: peer\nversion: '1.2'\nsays: [--version]\ntakes: no time\n\
+                    needs: [{tool: sh, install: apt-get install dash}]\nenv: {WORD: 'peer {version}'}\n\
+                    steps:\n  - run: [mkdir, sub]\n  - run: [sh, -c, 'printf \"#!/bin/sh\\\\necho $WORD\" > peer && chmod +x peer']\n    within: sub\n\
+                    output: sub/peer\n";
+        let file = directory.join("build.yaml");
+        fs::write(&file, text.replace(change.0, change.1)).unwrap();
+        Recipe::read(&file).unwrap()
+    }
+
+    fn entries(directory: &Path) -> usize {
+        fs::read_dir(directory).map_or(0, |entries| entries.count())
+    }
+
+    #[test]
+    fn a_program_is_built_once_and_again_when_it_is_not_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("cache");
+        let recipe = recipe(directory.path(), ("", ""));
+        assert!(find(&recipe, &cache).unwrap().is_none());
+        let built = provide(&recipe, &cache).unwrap();
+        assert_eq!(built.receipt.version, "peer 1.2");
+        assert_eq!(built.receipt.sha256, program::sha256(&built.path).unwrap());
+        assert_eq!(provide(&recipe, &cache).unwrap().receipt, built.receipt);
+        assert_eq!(entries(&cache), 1);
+
+        fs::write(&built.path, "something else").unwrap();
+        assert!(find(&recipe, &cache).unwrap().is_none());
+        let again = provide(&recipe, &cache).unwrap();
+        assert_eq!(again.receipt.sha256, built.receipt.sha256);
+    }
+
+    #[test]
+    fn what_goes_wrong_is_said_and_leaves_nothing() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("cache");
+        for (change, parts) in [
+            (
+                ("mkdir, sub", "sh, -c, 'echo no room >&2; exit 7'"),
+                ["no room", "7"],
+            ),
+            (("mkdir, sub", "./nowhere"), ["./nowhere", "No such file"]),
+            (
+                ("output: sub/peer", "output: sub/pear"),
+                ["sub/pear", "`output`"],
+            ),
+            (("{version}", "2.0"), ["\"peer 2.0\"", "1.2"]),
+            (
+                ("tool: sh", "tool: no-such-tool"),
+                ["no-such-tool", "apt-get install dash"],
+            ),
+            (
+                (
+                    "tool: sh",
+                    "tool: sh, says: [-c, echo sh 3.4], at_least: '3.5'",
+                ),
+                ["sh 3.4", "3.5 or newer"],
+            ),
+        ] {
+            let recipe = recipe(directory.path(), change);
+            let message = provide(&recipe, &cache).unwrap_err().to_string();
+            for part in parts {
+                assert!(message.contains(part), "`{part}` not in: {message}");
+            }
+            assert_eq!(entries(&cache), 0, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_a_killed_build_left_is_removed() {
+        let cache = tempfile::tempdir().unwrap();
+        let dead = cache
+            .path()
+            .join(format!("{UNFINISHED}my-peer-1-99999999999"));
+        let alive = cache
+            .path()
+            .join(format!("{UNFINISHED}my-peer-{}", Owner::current()));
+        fs::create_dir(&dead).unwrap();
+        fs::create_dir(&alive).unwrap();
+        sweep(cache.path());
+        assert!(!dead.exists() && alive.exists());
+    }
 
     #[test]
     fn versions_are_compared_as_numbers() {
