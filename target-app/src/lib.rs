@@ -3,15 +3,15 @@
 //!
 //! # Layout
 //!
-//! - [`args`]: the command line
-//! - [`server`]: connections, from taking them to letting them finish
-//! - [`handler`]: from a request to its answer
-//! - [`query`], [`accept_encoding`]: what a request asks for
-//! - [`random`], [`work`], [`objects`]: what an answer is made of
-//! - [`watch`]: where instrumentation looks on, in programs that have any
-//! - [`delivery`]: counting an answer when it has been handed to the kernel
-//! - [`metrics`], [`process`]: what was answered, and what it cost
-//! - [`synthetic`]: a known cost on top, for whoever tests a measurement
+//! - `args`: the command line
+//! - `server`: connections, from taking them to letting them finish
+//! - `handler`: from a request to its answer
+//! - `query`, `accept_encoding`: what a request asks for
+//! - `random`, `work`, `objects`: what an answer is made of
+//! - `watch`: where instrumentation looks on, in programs that have any
+//! - `delivery`: counting an answer when it has been handed to the kernel
+//! - `metrics`, `process`: what was answered, and what it cost
+//! - `synthetic`: a known cost on top, for whoever tests a measurement
 
 mod accept_encoding;
 mod args;
