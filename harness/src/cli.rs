@@ -8,6 +8,7 @@
 //! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@verify`], [`mod@gate`]
 //!   work from records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
+//! - [`mod@setup`] builds programs of others
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
 //! - [`progress`] is what is seen while a run goes on
 //! - [`exit`] holds the exit codes
@@ -34,6 +35,7 @@ pub mod report;
 pub mod resume;
 pub mod scenario;
 pub mod schema;
+pub mod setup;
 pub mod verify;
 
 /// Measures what an observability agent costs the application it observes.
@@ -72,6 +74,7 @@ enum Command {
     Scenario(Box<scenario::Arguments>),
     List(list::Arguments),
     Doctor(doctor::Arguments),
+    Setup(setup::Arguments),
     Calibrate(Box<calibrate::Arguments>),
     Report(report::Arguments),
     Compare(compare::Arguments),
@@ -105,6 +108,7 @@ pub fn main() -> ExitCode {
         Command::Scenario(arguments) => scenario::run(*arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Doctor(arguments) => doctor::run(arguments),
+        Command::Setup(arguments) => setup::run(arguments),
         Command::Calibrate(arguments) => calibrate::run(*arguments),
         Command::Report(arguments) => report::run(arguments),
         Command::Compare(arguments) => compare::run(arguments),

@@ -22,7 +22,7 @@
 //! - [`compare`]: two runs, or two arms of one → what changed
 //! - [`history`]: many runs over time
 //! - [`export`]: a run in formats that other tools read
-//! - [`fingerprint`], [`workspace`]: where and with what
+//! - [`fingerprint`], [`workspace`], [`setup`]: where and with what; programs that are built first
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
 //! - [`error`]: errors in words
@@ -54,6 +54,7 @@ pub mod report;
 pub mod run;
 pub mod sample;
 pub mod scenario;
+pub mod setup;
 pub mod stats;
 #[cfg(test)]
 mod test_support;

@@ -33,6 +33,9 @@ pub struct Scenario {
     /// What its author says of the result; printed beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub analysis: Option<String>,
+    /// The scenario that it is measured against; `baseline` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<String>,
     /// The application under load.
     pub target: Target,
     /// The observability software under test; none measures the target alone.
@@ -54,7 +57,7 @@ pub struct Target {
     pub program: String,
     /// Further arguments.
     pub args: Vec<String>,
-    /// Further environment.
+    /// Further environment; placeholders are filled in.
     pub env: BTreeMap<String, String>,
     /// CPUs that it gets, where the machine has them to spare.
     pub cpus: usize,
@@ -181,6 +184,26 @@ pub struct AgentProcess {
     pub command: Vec<String>,
     /// Further environment; placeholders are filled in.
     pub env: BTreeMap<String, String>,
+    /// When it is started.
+    #[serde(default, skip_serializing_if = "Start::is_default")]
+    pub start: Start,
+}
+
+/// When a program of an agent is started.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Start {
+    /// Before the target, which sends to it from its own start on.
+    BeforeTarget,
+    /// Once the target answers, to look at it.
+    #[default]
+    AfterTarget,
+}
+
+impl Start {
+    fn is_default(&self) -> bool {
+        *self == Start::default()
+    }
 }
 
 impl Agent {
@@ -206,6 +229,11 @@ impl Agent {
 }
 
 impl Scenario {
+    /// The name of the scenario that this one is measured against.
+    pub fn baseline(&self) -> &str {
+        self.baseline.as_deref().unwrap_or(BASELINE)
+    }
+
     /// Whether its agent does several times what it does when it is used, to
     /// see what one time costs; its own cost is then nobody's.
     pub fn is_amplified(&self) -> bool {

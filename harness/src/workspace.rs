@@ -1,4 +1,4 @@
-//! The programs of this workspace: where they are, building them from a checkout.
+//! The programs that scenarios name: where they are, building them from a checkout.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -6,6 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::backend::TrialError;
 use crate::program::{is_executable, on_path};
+use crate::setup::recipe::Recipe;
+use crate::setup::{self, Shelf};
 
 /// Programs of this workspace that scenarios name without a path.
 const WORKSPACE_PROGRAMS: [&str; 2] = ["target-app", "flora-agent"];
@@ -42,6 +44,8 @@ pub enum Location {
     Installed(PathBuf),
     /// It belongs to the checkout with this root.
     Workspace(PathBuf),
+    /// It is built by a recipe, whose tools are there.
+    Recipe(Box<Recipe>),
 }
 
 /// The program that a scenario names, built if it is this workspace's.
@@ -52,11 +56,27 @@ pub fn provide(name: &str) -> Result<PathBuf, TrialError> {
     match locate(name)? {
         Location::Installed(path) => Ok(path),
         Location::Workspace(root) => build(name, &root),
+        Location::Recipe(recipe) => setup::provide(&recipe)
+            .map(|built| built.path)
+            .map_err(|error| TrialError::Missing(error.to_string())),
     }
 }
 
+/// The recipe of a program, where the checkout has one.
+///
+/// # Errors
+/// When recipes can't be used.
+pub fn recipe(name: &str) -> Result<Option<Recipe>, TrialError> {
+    let Some(shelf) = Shelf::here() else {
+        return Ok(None);
+    };
+    shelf
+        .recipe(name)
+        .map_err(|error| TrialError::Missing(error.to_string()))
+}
+
 /// Where a scenario's program is: a path as it stands, a program of this
-/// workspace, or an installed one beside this program.
+/// workspace, one that a recipe builds, or an installed one beside this program.
 ///
 /// # Errors
 /// When there is none, with what to do about it.
@@ -75,6 +95,10 @@ pub fn locate(name: &str) -> Result<Location, TrialError> {
         && let Some(root) = checkout().filter(|root| root.join(name).is_dir())
     {
         return Ok(Location::Workspace(root));
+    }
+    if let Some(recipe) = recipe(name)? {
+        setup::build::tools(&recipe).map_err(|error| TrialError::Missing(error.to_string()))?;
+        return Ok(Location::Recipe(Box::new(recipe)));
     }
     let beside = env::current_exe()
         .ok()

@@ -18,6 +18,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::delivery::{Outbox, Stream};
 use crate::handler::App;
+use crate::watch::Watch;
 
 /// Connections the kernel completes and keeps until they are taken.
 const BACKLOG: u32 = 4096;
@@ -56,10 +57,11 @@ pub enum ServerError {
 ///
 /// A connection that keeps the server waiting for as long as `patience` is closed: before the head
 /// of a request is complete, or before it takes more of an answer.
-pub async fn run(
+pub async fn run<W: Watch>(
     app: Arc<App>,
     address: SocketAddr,
     patience: Duration,
+    watch: W,
 ) -> Result<(), ServerError> {
     // Before anyone is told that the server listens, since a signal may come right after.
     let mut terminate = signal(SignalKind::terminate()).map_err(ServerError::Signal)?;
@@ -70,7 +72,7 @@ pub async fn run(
 
     let graceful = GracefulShutdown::new();
     let stopped = tokio::select! {
-        never = accept(&listener, app, patience, &graceful) => match never {},
+        never = accept(&listener, app, patience, &graceful, Arc::new(watch)) => match never {},
         _ = terminate.recv() => "SIGTERM",
         _ = interrupt.recv() => "SIGINT",
     };
@@ -94,11 +96,12 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// Takes connections, each into a task of its own. Never ends.
-async fn accept(
+async fn accept<W: Watch>(
     listener: &TcpListener,
     app: Arc<App>,
     patience: Duration,
     graceful: &GracefulShutdown,
+    watch: Arc<W>,
 ) -> Infallible {
     let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     let mut failing = false;
@@ -110,7 +113,13 @@ async fn accept(
         match listener.accept().await {
             Ok((socket, _)) => {
                 failing = false;
-                let connection = connection(socket, Arc::clone(&app), patience, graceful);
+                let connection = connection(
+                    socket,
+                    Arc::clone(&app),
+                    patience,
+                    graceful,
+                    Arc::clone(&watch),
+                );
                 tokio::spawn(async move {
                     // It ends with an error if the client breaks off or talks nonsense. That is
                     // the client's affair, which it has been told of if it still listens.
@@ -130,19 +139,26 @@ async fn accept(
     }
 }
 
-fn connection(
+fn connection<W: Watch>(
     socket: TcpStream,
     app: Arc<App>,
     patience: Duration,
     graceful: &GracefulShutdown,
-) -> impl Future<Output = hyper::Result<()>> + use<> {
+    watch: Arc<W>,
+) -> impl Future<Output = hyper::Result<()>> + use<W> {
     // Fails only on a socket that is gone already, which serving it will find out.
     let _ = socket.set_nodelay(true);
     let outbox = Arc::new(Outbox::default());
     let stream = Stream::new(socket, Arc::clone(&outbox), patience);
     let service = service_fn(move |request| {
+        let watch = Arc::clone(&watch);
+        let span = watch.begin(&request);
         let answer = Arc::clone(&app).answer(request, Arc::clone(&outbox));
-        async { Ok::<_, Infallible>(answer.await) }
+        async move {
+            let answer = answer.await;
+            watch.end(span, answer.status());
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

@@ -118,7 +118,8 @@ fn missing(scenario: &Scenario) -> Vec<String> {
 }
 
 fn agent_program(name: &str) -> Result<(), String> {
-    let there = if workspace::is_program(name) {
+    let recipe = workspace::recipe(name).map_err(|error| error.to_string())?;
+    let there = if workspace::is_program(name) || recipe.is_some() {
         return workspace::locate(name)
             .map(|_| ())
             .map_err(|error| error.to_string());

@@ -20,7 +20,7 @@ use crate::record::{self, Recorder, Records};
 use crate::report::{Report, ScenarioStatus};
 use crate::scenario::{AgentScope, BASELINE, Scenario, TWIN};
 use crate::trial::TrialStatus;
-use crate::{clean, report, run, stats};
+use crate::{clean, report, run, setup, stats, workspace};
 
 /// Level of every interval.
 const CONFIDENCE: f64 = 0.95;
@@ -214,6 +214,8 @@ impl Bench {
         for thing in clean::leftovers().removed {
             eprintln!("removed what an earlier run left: {thing}");
         }
+        // Before signals are waited for: what takes minutes to build is to end at once.
+        prepare(arms)?;
         let cancel = watch_signals().map_err(|error| Failure::unexpected(error.into()))?;
         let cpus = arms.iter().map(|arm| arm.target.cpus).max().unwrap_or(1);
         let backend = LocalBackend::new(clock, cancel, cpus, victoria_metrics, groups)?;
@@ -641,6 +643,20 @@ pub fn lock() -> Result<File, Failure> {
             }
         }
     }
+}
+
+/// Builds what recipes build of these arms' programs, where that wasn't done before.
+fn prepare(arms: &[Scenario]) -> Result<(), Failure> {
+    let agents = arms.iter().filter_map(|arm| arm.agent.as_ref());
+    let processes = agents.flat_map(|agent| &agent.processes);
+    let programs = processes.filter_map(|process| process.command.first());
+    let programs = programs.chain(arms.iter().map(|arm| &arm.target.program));
+    for name in programs.collect::<std::collections::BTreeSet<_>>() {
+        if let Some(recipe) = workspace::recipe(name)? {
+            setup::provide(&recipe).map_err(|error| Failure::new(exit::MISSING, error))?;
+        }
+    }
+    Ok(())
 }
 
 /// The first SIGINT or SIGTERM ends the run in good order; a second one at once.

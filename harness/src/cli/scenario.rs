@@ -23,7 +23,7 @@ const COPIES_MAX: u32 = 64;
 /// Measure one or more scenarios.
 ///
 /// Every scenario but `baseline` is measured against `baseline` in the same
-/// run, and `baseline` against its own twin: what separates those two is the
+/// run, or against the scenario that it names as its baseline, and `baseline` against its own twin: what separates those two is the
 /// noise floor. Arms alternate in blocks, in an order drawn from the seed,
 /// each trial with a fresh target; where agents allow it, the arms of a block
 /// take turns under load. Without --rate the baseline's capacity is measured
@@ -119,7 +119,7 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
     let mut names = Vec::new();
     for name in &arguments.names {
         if name == "all" {
-            names.extend(super::list::runnable(&library)?);
+            names.extend(all(&library)?);
         } else {
             names.push(name.clone());
         }
@@ -139,15 +139,60 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
             .map(|arm| arguments.options.overrule(arm))
     };
     let others: Result<Vec<Scenario>, _> = names.iter().map(|name| load(name)).collect();
+    let mut others = others?;
+    let base = common_baseline(&others)?;
+    others.retain(|arm| arm.name != base);
     let (others, amplified) = match arguments.amplify {
         Some(most) => {
-            let one = amplifiable(others?)?;
+            let one = amplifiable(others)?;
             let name = one.name.clone();
             (amplified(&one, most), Some(name))
         }
-        None => (others?, None),
+        None => (others, None),
     };
-    Ok((measure::arms(load(BASELINE)?, others), amplified))
+    // Whatever it is called among scenarios, in a run it is the baseline.
+    let baseline = Scenario {
+        name: BASELINE.to_owned(),
+        ..load(&base)?
+    };
+    Ok((measure::arms(baseline, others), amplified))
+}
+
+/// Every scenario that can run here and is measured against `baseline`. Those
+/// against another one are named, since one run has one baseline.
+fn all(library: &Library) -> Result<Vec<String>, Failure> {
+    let (mut names, mut left) = (Vec::new(), Vec::new());
+    for name in super::list::runnable(library)? {
+        let ours = library.load(&name)?.baseline() == BASELINE;
+        if ours { &mut names } else { &mut left }.push(name);
+    }
+    if !left.is_empty() {
+        eprintln!(
+            "left out, because they are measured against another baseline and need a run of their own: {}",
+            left.join(", ")
+        );
+    }
+    Ok(names)
+}
+
+/// The one scenario that all of them are measured against.
+fn common_baseline(arms: &[Scenario]) -> Result<String, Failure> {
+    let Some(first) = arms.first() else {
+        return Ok(BASELINE.to_owned());
+    };
+    match arms.iter().find(|arm| arm.baseline() != first.baseline()) {
+        None => Ok(first.baseline().to_owned()),
+        Some(other) => Err(Failure::message(
+            exit::USAGE,
+            format!(
+                "`{}` is measured against `{}` and `{}` against `{}`; measure them in a run each",
+                first.name,
+                first.baseline(),
+                other.name,
+                other.baseline()
+            ),
+        )),
+    }
 }
 
 /// The one scenario whose agent can be told how many copies to attach.

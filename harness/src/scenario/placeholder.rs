@@ -37,6 +37,11 @@ impl Placeholder {
         Placeholder::Copies,
     ];
 
+    /// Whether it is known before the target is started.
+    pub fn precedes_target(self) -> bool {
+        !matches!(self, Placeholder::TargetPid | Placeholder::TargetCgroup)
+    }
+
     /// The word between the braces.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -16,8 +16,8 @@ use sha2::{Digest, Sha256};
 use crate::workspace;
 
 use super::{
-    Agent, AgentProcess, AgentScope, Inject, Load, Need, PrometheusCounter, Scenario, Target,
-    Telemetry, Trials, placeholder,
+    Agent, AgentProcess, AgentScope, Inject, Load, Need, PrometheusCounter, Scenario, Start,
+    Target, Telemetry, Trials, placeholder,
 };
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
@@ -73,6 +73,8 @@ pub struct WireScenario {
     question: Option<Spanned<String>>,
     /// What its author says of the result; printed beside it.
     analysis: Option<String>,
+    /// The scenario that it is measured against, where that is not `baseline`: one with the same target, uninstrumented.
+    baseline: Option<String>,
     /// The application under load.
     #[serde(default)]
     target: WireTarget,
@@ -96,8 +98,9 @@ struct WireTarget {
     program: Option<Spanned<String>>,
     /// Further arguments.
     args: Option<Vec<String>>,
-    /// Further environment.
-    env: Option<BTreeMap<String, String>>,
+    /// Further environment, filled in as an agent's is; what is known only of a running target can't be.
+    #[schemars(with = "Option<BTreeMap<String, String>>")]
+    env: Option<BTreeMap<String, Spanned<String>>>,
     /// CPUs that it gets, where the machine has them to spare.
     #[schemars(with = "Option<u32>", range(min = 1))]
     cpus: Option<Spanned<u32>>,
@@ -234,6 +237,9 @@ struct WireAgentProcess {
     #[serde(default)]
     #[schemars(with = "BTreeMap<String, String>")]
     env: BTreeMap<String, Spanned<String>>,
+    /// When it is started: `after_target`, the default, once the target answers; `before_target` when the target sends to it, and then the target waits until `{agent_port}` takes connections.
+    #[serde(default)]
+    start: Start,
 }
 
 /// What is sent to the target.
@@ -351,6 +357,7 @@ impl Resolver<'_> {
             name,
             question: question.value.trim().to_owned(),
             analysis: file.analysis.map(|text| text.trim().to_owned()),
+            baseline: file.baseline,
             target: self.target(file.target, defaults.target)?,
             agent: file
                 .agent
@@ -383,7 +390,13 @@ impl Resolver<'_> {
         Ok(Target {
             program: program.value,
             args: either(file.args, defaults.args),
-            env: either(file.env, defaults.env),
+            env: either(file.env, defaults.env)
+                .iter()
+                .map(|(name, value)| {
+                    let value = self.early_template("target.env", value)?;
+                    Ok((name.clone(), value))
+                })
+                .collect::<Result<_, ScenarioFileError>>()?,
             cpus: cpus.value as usize,
             port: file.port.map(|port| port.value),
             objects: objects.value,
@@ -447,17 +460,22 @@ impl Resolver<'_> {
                 }
                 let command = process.command.iter();
                 let env = process.env.iter();
+                let template = |key, text| match process.start {
+                    Start::BeforeTarget => self.early_template(key, text),
+                    Start::AfterTarget => self.template(key, text),
+                };
                 Ok(AgentProcess {
                     name: process.name.clone(),
                     command: command
-                        .map(|word| self.template("agent.processes.command", word))
+                        .map(|word| template("agent.processes.command", word))
                         .collect::<Result<_, _>>()?,
                     env: env
                         .map(|(name, value)| {
-                            let value = self.template("agent.processes.env", value)?;
+                            let value = template("agent.processes.env", value)?;
                             Ok((name.clone(), value))
                         })
                         .collect::<Result<_, ScenarioFileError>>()?,
+                    start: process.start,
                 })
             })
             .collect::<Result<_, ScenarioFileError>>()?;
@@ -505,6 +523,24 @@ impl Resolver<'_> {
             metric: file.metric.value,
             settle_seconds: file.settle.map_or(SETTLE, |settle| settle.0).as_secs_f64(),
         }))
+    }
+
+    /// The same, for what is needed before the target runs.
+    fn early_template(
+        &self,
+        key: &'static str,
+        text: &Spanned<String>,
+    ) -> Result<String, ScenarioFileError> {
+        let found = placeholder::find(&text.value).unwrap_or_default();
+        if let Some(late) = found.iter().find(|found| !found.precedes_target()) {
+            return Err(self.value(
+                key,
+                text,
+                format!("`{}` with `{late}`", text.value),
+                "nothing that is known only once the target runs",
+            ));
+        }
+        self.template(key, text)
     }
 
     /// A text whose placeholders are all known.
@@ -701,6 +737,29 @@ mod tests {
         assert!(
             message.starts_with("scenarios/x.yaml:8: `agent.processes.command`"),
             "{message}"
+        );
+    }
+
+    #[test]
+    fn what_starts_before_the_target_knows_nothing_of_it() {
+        let text = |word: &str| {
+            format!(
+                "question: q\ntarget:\n  env: {{A: 'http://127.0.0.1:{{agent_port}}'}}\nagent:\n  version: '1'\n  processes:\n    - name: a\n      start: before_target\n      command: [a, '{word}']\n"
+            )
+        };
+        let scenario = parse(Path::new("x.yaml"), &text("{target_port}")).unwrap();
+        assert_eq!(scenario.target.env["A"], "http://127.0.0.1:{agent_port}");
+        let agent = scenario.agent.unwrap();
+        assert_eq!(agent.processes[0].start, Start::BeforeTarget);
+        let late = message(&text("--pid={target_pid}"));
+        assert!(
+            late.starts_with("scenarios/x.yaml:9: `agent.processes.command`"),
+            "{late}"
+        );
+        let late = message(&text("x").replace("{agent_port}", "{target_cgroup}"));
+        assert!(
+            late.starts_with("scenarios/x.yaml:3: `target.env`"),
+            "{late}"
         );
     }
 

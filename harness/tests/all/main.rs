@@ -16,5 +16,6 @@ mod resume;
 mod runs;
 mod scenario;
 mod schema;
+mod setup;
 mod support;
 mod tools;

@@ -159,6 +159,7 @@ fn scenario(name: &str, blocks: u32) -> Scenario {
         name: name.to_owned(),
         question: "What does it cost?".to_owned(),
         analysis: None,
+        baseline: None,
         target: Target {
             program: "target-app".to_owned(),
             args: Vec::new(),

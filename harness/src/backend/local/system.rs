@@ -6,6 +6,8 @@ use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use tokio::net::TcpStream;
+
 use super::cgroup::{Group, Tree};
 use super::cpus::CpuSets;
 use super::process::{Process, Spawn};
@@ -18,8 +20,9 @@ use crate::observer::telemetry::TelemetryReader;
 use crate::program;
 use crate::sample::{Phase, Subject};
 use crate::scenario::placeholder::{self, Placeholder};
-use crate::scenario::{Agent, AgentProcess, Scenario};
-use crate::workspace;
+use crate::scenario::{Agent, AgentProcess, Scenario, Start};
+use crate::setup::build::Built;
+use crate::{setup, workspace};
 
 /// How long a target may take to drain after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(5);
@@ -99,14 +102,24 @@ pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
     })
 }
 
-/// Who a program of an agent is. One of this workspace says its version itself;
-/// others are what their scenario says that they are.
+/// Who a program of an agent is. One of this workspace says its version itself, as
+/// one does that a recipe builds; others are what their scenario says that they are.
 ///
 /// # Errors
 /// When there is no such program, it can't be built or read.
 pub fn identify_agent(name: &str, agent: &Agent) -> Result<Program, TrialError> {
     if workspace::is_program(name) {
         return identify(name, &workspace::provide(name)?);
+    }
+    if let Some(recipe) = workspace::recipe(name)? {
+        let Built { path, receipt } =
+            setup::provide(&recipe).map_err(|error| TrialError::Missing(error.to_string()))?;
+        return Ok(Program {
+            name: name.to_owned(),
+            version: receipt.version,
+            sha256: Some(receipt.sha256),
+            command: Some(path.display().to_string()),
+        });
     }
     let path = if name.contains('/') {
         PathBuf::from(name)
@@ -152,12 +165,15 @@ pub struct System {
     agent_port: u16,
     target: Option<Process>,
     agent: Vec<Process>,
+    /// How many of them were started before the target.
+    agent_before: usize,
     target_group: Option<Group>,
 }
 
 impl System {
-    /// Starts an arm's target, waits until it answers, then starts its agent
-    /// and waits until that answers, if it says how.
+    /// Starts what of an arm's agent comes first, its target, waits until that
+    /// answers, then starts the rest of the agent and waits until that answers,
+    /// if it says how.
     ///
     /// The system stands in `slot` from the first process on, so that whoever
     /// is interrupted can take down what is there.
@@ -192,20 +208,29 @@ impl System {
             agent_port: workshop.agent_ports.get(seat).copied().unwrap_or_default(),
             target: None,
             agent: Vec::new(),
+            agent_before: 0,
             target_group: None,
             url,
         });
+        let agent_group = match &arm.agent {
+            Some(_) => workshop.group(Subject::Agent, seat, &mut system.groups)?,
+            None => None,
+        };
+        let group = agent_group.as_ref();
+        system
+            .start_agents(workshop, arm, Start::BeforeTarget, group)
+            .await?;
+        system.agent_before = system.agent.len();
         system.start_target(workshop, arm, program, port)?;
         let limit = Duration::from_secs_f64(arm.target.startup_timeout_seconds);
         system.wait_healthy(limit).await?;
         system.attached_before = system.attached();
         if let Some(agent) = &arm.agent {
-            let group = workshop.group(Subject::Agent, seat, &mut system.groups)?;
-            for process in &agent.processes {
-                system.start_agent(workshop, arm, process, group.as_ref())?;
-            }
+            system
+                .start_agents(workshop, arm, Start::AfterTarget, group)
+                .await?;
             let pids = system.agent.iter().filter_map(Process::pid).collect();
-            let observer = RoleObserver::open(Subject::Agent, group.as_ref(), pids)?;
+            let observer = RoleObserver::open(Subject::Agent, group, pids)?;
             system.observers.push(observer);
             if let Some(telemetry) = &agent.telemetry {
                 let reader = TelemetryReader::new(telemetry, |text| system.fill(arm, text));
@@ -277,11 +302,14 @@ impl System {
             ]);
         }
         args.extend(arm.target.args.iter().cloned());
+        let env = arm.target.env.iter();
         let target = Process::spawn(Spawn {
             subject: Subject::Target,
             program: &copy,
             args,
-            env: arm.target.env.clone().into_iter().collect(),
+            env: env
+                .map(|(name, value)| (name.clone(), self.fill(arm, value)))
+                .collect(),
             cpus: &workshop.cpu_sets[&Subject::Target],
             group: group.as_ref(),
             log: workshop.log("target", self.seat),
@@ -292,6 +320,52 @@ impl System {
         self.target_group = group.clone();
         let observer = RoleObserver::open(Subject::Target, group.as_ref(), pids)?;
         self.observers.push(observer);
+        Ok(())
+    }
+
+    /// Starts the agent's programs whose time it is. Those that the target sends
+    /// to are waited for.
+    async fn start_agents(
+        &mut self,
+        workshop: &Workshop,
+        arm: &Scenario,
+        start: Start,
+        group: Option<&Group>,
+    ) -> Result<(), TrialError> {
+        let Some(agent) = &arm.agent else {
+            return Ok(());
+        };
+        for process in agent.processes.iter().filter(|one| one.start == start) {
+            self.start_agent(workshop, arm, process, group)?;
+            let texts = process.command.iter().chain(process.env.values());
+            let mut ports = texts.filter_map(|text| placeholder::find(text).ok());
+            if start == Start::BeforeTarget
+                && ports.any(|found| found.contains(&Placeholder::AgentPort))
+            {
+                self.wait_listening(agent).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until the agent's port takes connections.
+    async fn wait_listening(&mut self, agent: &Agent) -> Result<(), TrialError> {
+        let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
+        let port = self.agent_port;
+        let listening = async {
+            while TcpStream::connect(("127.0.0.1", port)).await.is_err() {
+                tokio::time::sleep(HEALTH_POLL).await;
+            }
+        };
+        let timed_out = tokio::select! {
+            error = self.ended(Phase::Setup) => return Err(error),
+            outcome = tokio::time::timeout(limit, listening) => outcome.is_err(),
+        };
+        if timed_out {
+            return Err(self.unhealthy_agent(format!(
+                "did not listen on port {port} within {limit:?} (`agent.startup_timeout`)"
+            )));
+        }
         Ok(())
     }
 
@@ -486,13 +560,17 @@ impl System {
         )
     }
 
-    /// Stops everything, the agent first, and removes the groups.
+    /// Stops everything, what was started last first, and removes the groups.
     pub async fn teardown(mut self) {
-        for process in self.agent.drain(..) {
+        let before = self.agent_before.min(self.agent.len());
+        for process in self.agent.drain(before..) {
             process.stop(STOP_GRACE).await;
         }
         if let Some(target) = self.target.take() {
             target.stop(STOP_GRACE).await;
+        }
+        for process in self.agent.drain(..) {
+            process.stop(STOP_GRACE).await;
         }
         self.remove_groups();
     }
