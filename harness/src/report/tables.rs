@@ -13,11 +13,12 @@ use crate::sample::Subject;
 use crate::trial::Ledger;
 
 /// The order in which whose figures are listed.
-pub const SUBJECTS: [Subject; 7] = [
+pub const SUBJECTS: [Subject; 8] = [
     Subject::Target,
     Subject::Agent,
     Subject::Total,
     Subject::Load,
+    Subject::Intake,
     Subject::Harness,
     Subject::VictoriaMetrics,
     Subject::Node,
