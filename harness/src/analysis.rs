@@ -138,23 +138,26 @@ impl View<'_> {
 /// What the agent's output accounts for of what the target served, between the
 /// same two moments at which no request was under way.
 fn telemetry(view: &View<'_>) -> Option<TelemetryCount> {
-    let gone = |subject, reading| {
-        let at = |phase| {
-            let mut own = view.of(subject, reading);
-            own.find(|sample| sample.phase == phase)
-        };
-        let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
-        // A counter that went back is not the one that was read before.
-        (gone >= 0.0).then_some(gone as u64)
-    };
     Some(TelemetryCount {
-        accounted: gone(Subject::Agent, Reading::TelemetryRequestsTotal)?,
-        served: gone(Subject::Target, Reading::HttpRequestsTotal)?,
+        accounted: between(view, Subject::Agent, Reading::TelemetryRequestsTotal)?,
+        served: between(view, Subject::Target, Reading::HttpRequestsTotal)?,
     })
+}
+
+/// How far a counter went between these two moments.
+fn between(view: &View<'_>, subject: Subject, reading: Reading) -> Option<u64> {
+    let at = |phase| {
+        let mut own = view.of(subject, reading);
+        own.find(|sample| sample.phase == phase)
+    };
+    let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
+    // A counter that went back is not the one that was read before.
+    (gone >= 0.0).then_some(gone as u64)
 }
 
 /// What was sent to the intake between the same two moments; none without one.
 fn delivered(view: &View<'_>) -> Option<Delivered> {
+    let served = between(view, Subject::Target, Reading::HttpRequestsTotal);
     let mut delivered = None;
     for after in view.samples {
         if after.subject != Subject::Intake || after.phase != Phase::Cooldown {
@@ -166,7 +169,10 @@ fn delivered(view: &View<'_>) -> Option<Delivered> {
             .map_or(0.0, |sample| sample.value);
         // As floats are turned into integers, less than nothing is nothing.
         let gone = (after.value - before) as u64;
-        let delivered = delivered.get_or_insert_with(Delivered::default);
+        let delivered = delivered.get_or_insert_with(|| Delivered {
+            served: served.unwrap_or_default(),
+            ..Delivered::default()
+        });
         let named = |names: &mut BTreeMap<String, u64>| {
             if let Some(name) = after.name.as_ref().filter(|_| gone > 0) {
                 *names.entry(name.clone()).or_default() += gone;

@@ -58,6 +58,8 @@ pub struct TrialAnalysis {
 #[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Delivered {
+    /// Requests of the measured route that the target served meanwhile.
+    pub served: u64,
     /// Spans of every kind.
     pub spans: u64,
     /// Spans that have an attribute, by its name.
@@ -89,6 +91,7 @@ impl Delivered {
         };
         all.fold(None, |sum: Option<Delivered>, one| {
             let mut sum = sum.unwrap_or_default();
+            sum.served += one.served;
             sum.spans += one.spans;
             add(&mut sum.span_attributes, &one.span_attributes);
             add(&mut sum.metric_points, &one.metric_points);

@@ -1,7 +1,6 @@
 //! The intake itself: four listeners and a socket on loopback, one thread.
 
 use std::convert::Infallible;
-use std::future::Future;
 use std::io::Write;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -155,31 +154,22 @@ async fn connection(stream: TcpStream, surface: Surface, state: Arc<State>) {
     }
 }
 
-fn answer(
-    request: Request<Incoming>,
-    surface: Surface,
-    state: &State,
-) -> impl Future<Output = Response<Body>> {
-    async move {
-        if surface == Surface::Metrics {
-            return metrics(&request, state);
-        }
-        let format = content_type(&request);
-        let outcome = match surface {
-            Surface::OtlpGrpc => call(request, state).await,
-            _ => post(request, surface, format, state).await,
-        };
-        if let Err(refusal) = outcome {
-            *state.counts().rejected.entry(refusal).or_default() += 1;
-        }
-        match (surface, outcome) {
-            (Surface::OtlpGrpc, outcome) => grpc::answer(outcome.map(|_| ())),
-            (_, Ok(endpoint)) => taken(endpoint, format),
-            (_, Err(refusal)) => {
-                let text = format!("{refusal}\n");
-                response(refusal.status(), "text/plain", text)
-            }
-        }
+async fn answer(request: Request<Incoming>, surface: Surface, state: &State) -> Response<Body> {
+    if surface == Surface::Metrics {
+        return metrics(&request, state);
+    }
+    let format = content_type(&request);
+    let outcome = match surface {
+        Surface::OtlpGrpc => call(request, state).await,
+        _ => post(request, surface, format, state).await,
+    };
+    if let Err(refusal) = outcome {
+        *state.counts().rejected.entry(refusal).or_default() += 1;
+    }
+    match (surface, outcome) {
+        (Surface::OtlpGrpc, outcome) => grpc::answer(outcome.map(|_| ())),
+        (_, Ok(endpoint)) => taken(endpoint, format),
+        (_, Err(refusal)) => response(refusal.status(), "text/plain", format!("{refusal}\n")),
     }
 }
 

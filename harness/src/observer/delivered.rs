@@ -1,8 +1,6 @@
 //! What was sent to the intake, in all and by name.
 
-use prometheus_parse::{Scrape, Value};
-
-use super::prometheus::{Endpoint, ScrapeError};
+use super::prometheus::{Endpoint, ScrapeError, series};
 use crate::intake::exposition;
 use crate::sample::Reading;
 
@@ -46,11 +44,8 @@ impl DeliveredReader {
 /// Counts in the order of the text; those of one reading and name are added up.
 fn counts(text: &str) -> Vec<Count> {
     let mut counts: Vec<Count> = Vec::new();
-    let Ok(scrape) = Scrape::parse(text.lines().map(|line| Ok(line.to_owned()))) else {
-        return counts;
-    };
-    for sample in scrape.samples {
-        let (reading, label) = match sample.metric.as_str() {
+    for series in series(text) {
+        let (reading, label) = match series.metric.as_str() {
             exposition::SPANS => (Reading::IntakeSpansTotal, None),
             exposition::SPAN_ATTRIBUTES => (Reading::IntakeSpanAttributesTotal, Some("name")),
             exposition::METRIC_POINTS => (Reading::IntakeMetricPointsTotal, Some("name")),
@@ -61,11 +56,11 @@ fn counts(text: &str) -> Vec<Count> {
             exposition::REJECTED => (Reading::IntakeRejectedTotal, Some("reason")),
             _ => continue,
         };
-        let (Value::Counter(value) | Value::Gauge(value) | Value::Untyped(value)) = sample.value
-        else {
-            continue;
-        };
-        let name = label.map(|label| sample.labels.get(label).unwrap_or(OTHERS).to_owned());
+        let name = label.map(|label| {
+            let name = series.labels.get(label).map(String::as_str);
+            name.unwrap_or(OTHERS).to_owned()
+        });
+        let value = series.value;
         match counts
             .iter_mut()
             .find(|count| count.reading == reading && count.name == name)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::prometheus::{Endpoint, ScrapeError, sum};
+use super::prometheus::{Endpoint, ScrapeError, series};
 use crate::intake::exposition;
 use crate::scenario::{Counted, PrometheusCounter, Telemetry};
 
@@ -76,7 +76,11 @@ impl TelemetryReader {
     pub async fn requests(&self) -> Result<f64, ScrapeError> {
         let text = self.endpoint.text().await?;
         let PrometheusCounter { metric, labels, .. } = &self.counter;
-        Ok(sum(&text, metric, labels, |_| true))
+        let counted = series(&text).filter(|series| {
+            let has = |(name, value)| series.labels.get(name) == Some(value);
+            series.metric == *metric && labels.iter().all(has)
+        });
+        Ok(counted.map(|series| series.value).sum())
     }
 
     /// The same, once it has reached `expected` or has had its time to.

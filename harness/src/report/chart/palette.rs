@@ -155,7 +155,7 @@ pub fn filling(owner: Owner) -> (Color, Pattern, Color) {
                 Subject::Target => (color, Pattern::Solid, color),
                 Subject::Agent => (color, Pattern::Rising, INK),
                 Subject::Load => (color.faint(0.35), Pattern::Falling, color),
-                Subject::Intake => (color.faint(0.35), Pattern::Rising, color),
+                Subject::Intake => (color.faint(0.35), Pattern::Grid, color),
                 Subject::Harness => (color.faint(0.35), Pattern::Upright, color),
                 Subject::VictoriaMetrics => (color.faint(0.35), Pattern::Crossed, color),
                 Subject::Node | Subject::Total => (color.faint(0.35), Pattern::Flat, color),
