@@ -5,6 +5,8 @@
 //! answers per second of the load driver's window. The edges of the two differ
 //! by the harness's wake-up, a millisecond or so.
 
+use std::collections::BTreeMap;
+
 use crate::fingerprint::Fingerprint;
 use crate::metric::{Metric, QUANTILES};
 use crate::plan::{LoadDriver, Plan};
@@ -12,7 +14,7 @@ use crate::sample::{Edge, Phase, Reading, Sample, Subject};
 use crate::scenario::Scenario;
 use crate::stats;
 use crate::trial::{
-    Check, Ledger, LedgerRow, Severity, TelemetryCount, TrialAnalysis, TrialStatistic,
+    Check, Delivered, Ledger, LedgerRow, Severity, TelemetryCount, TrialAnalysis, TrialStatistic,
 };
 
 /// Answers ÷ offered rate that a trial must reach.
@@ -36,6 +38,7 @@ pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> Tria
         statistics: statistics(&view, ledger.as_ref(), requests, window),
         checks: checks(plan, fingerprint, &view, ledger.as_ref(), window),
         telemetry: telemetry(&view),
+        delivered: delivered(&view),
         ledger,
     }
 }
@@ -135,19 +138,59 @@ impl View<'_> {
 /// What the agent's output accounts for of what the target served, between the
 /// same two moments at which no request was under way.
 fn telemetry(view: &View<'_>) -> Option<TelemetryCount> {
-    let gone = |subject, reading| {
-        let at = |phase| {
-            let mut own = view.of(subject, reading);
-            own.find(|sample| sample.phase == phase)
-        };
-        let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
-        // A counter that went back is not the one that was read before.
-        (gone >= 0.0).then_some(gone as u64)
-    };
     Some(TelemetryCount {
-        accounted: gone(Subject::Agent, Reading::TelemetryRequestsTotal)?,
-        served: gone(Subject::Target, Reading::HttpRequestsTotal)?,
+        accounted: between(view, Subject::Agent, Reading::TelemetryRequestsTotal)?,
+        served: between(view, Subject::Target, Reading::HttpRequestsTotal)?,
     })
+}
+
+/// How far a counter went between these two moments.
+fn between(view: &View<'_>, subject: Subject, reading: Reading) -> Option<u64> {
+    let at = |phase| {
+        let mut own = view.of(subject, reading);
+        own.find(|sample| sample.phase == phase)
+    };
+    let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
+    // A counter that went back is not the one that was read before.
+    (gone >= 0.0).then_some(gone as u64)
+}
+
+/// What was sent to the intake between the same two moments; none without one.
+fn delivered(view: &View<'_>) -> Option<Delivered> {
+    let served = between(view, Subject::Target, Reading::HttpRequestsTotal);
+    let mut delivered = None;
+    for after in view.samples {
+        if after.subject != Subject::Intake || after.phase != Phase::Cooldown {
+            continue;
+        }
+        let mut earlier = view.of(Subject::Intake, after.reading);
+        let before = earlier
+            .find(|sample| sample.phase == Phase::Setup && sample.name == after.name)
+            .map_or(0.0, |sample| sample.value);
+        // As floats are turned into integers, less than nothing is nothing.
+        let gone = (after.value - before) as u64;
+        let delivered = delivered.get_or_insert_with(|| Delivered {
+            served: served.unwrap_or_default(),
+            ..Delivered::default()
+        });
+        let named = |names: &mut BTreeMap<String, u64>| {
+            if let Some(name) = after.name.as_ref().filter(|_| gone > 0) {
+                *names.entry(name.clone()).or_default() += gone;
+            }
+        };
+        match after.reading {
+            Reading::IntakeSpansTotal => delivered.spans += gone,
+            Reading::IntakeSpanAttributesTotal => named(&mut delivered.span_attributes),
+            Reading::IntakeMetricPointsTotal => named(&mut delivered.metric_points),
+            Reading::IntakeLogRecordsTotal => delivered.log_records += gone,
+            Reading::IntakeStatsHitsTotal => delivered.stats_hits += gone,
+            Reading::IntakeRequestsTotal => delivered.requests += gone,
+            Reading::IntakeBytesTotal => delivered.bytes += gone,
+            Reading::IntakeRejectedTotal => named(&mut delivered.rejected),
+            _ => {}
+        }
+    }
+    delivered
 }
 
 /// Where the CPU time of the window went, every role scaled to the load's window.
@@ -212,8 +255,9 @@ fn statistics(
                 Some(row.cpu_seconds / requests),
             );
         }
-        let outside: f64 = [Subject::Load, Subject::Harness, Subject::VictoriaMetrics]
+        let outside: f64 = Subject::ROLES
             .into_iter()
+            .filter(|subject| !Subject::RESULTS.contains(subject))
             .filter_map(|subject| ledger.of(subject))
             .sum();
         add(
@@ -515,6 +559,24 @@ fn agent_checks(plan: &Plan, view: &View<'_>, add: &mut impl FnMut(&str, Severit
                 "the agent's count of requests went back or could not be read".into(),
             ),
         }
+    }
+
+    if let Some(rejected) = delivered(view).map(|delivered| delivered.rejected) {
+        let reasons = rejected
+            .iter()
+            .map(|(reason, count)| format!("{count} for `{reason}`"));
+        let reasons = reasons.collect::<Vec<_>>().join(", ");
+        add(
+            "intake_rejected",
+            Warns,
+            rejected.is_empty(),
+            match rejected.values().sum::<u64>() {
+                0 => "the intake refused nothing of what was sent to it".into(),
+                refused => format!(
+                    "the intake refused {refused} of what was sent to it: {reasons}; no yield counts them"
+                ),
+            },
+        );
     }
 
     // Who has no eBPF programs listed may not ask the kernel for them; the report says so once.

@@ -88,6 +88,9 @@ enum Command {
     /// The built-in load driver, a process of its own.
     #[command(hide = true, name = crate::load::builtin::SUBCOMMAND)]
     LoadDriver,
+    /// The intake that agents send to, a process of its own.
+    #[command(hide = true, name = crate::intake::SUBCOMMAND)]
+    Intake,
 }
 
 /// How a command prints a table.
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),
+        Command::Intake => crate::intake::server::main().map_err(Failure::unexpected),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

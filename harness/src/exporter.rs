@@ -80,6 +80,14 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             // Figures of a whole window or of the start: not a series.
             Reading::HttpRequestsTotal
             | Reading::TelemetryRequestsTotal
+            | Reading::IntakeSpansTotal
+            | Reading::IntakeSpanAttributesTotal
+            | Reading::IntakeMetricPointsTotal
+            | Reading::IntakeLogRecordsTotal
+            | Reading::IntakeStatsHitsTotal
+            | Reading::IntakeRequestsTotal
+            | Reading::IntakeBytesTotal
+            | Reading::IntakeRejectedTotal
             | Reading::EbpfProgramsAttached
             | Reading::NodeEbpfPrograms
             | Reading::NodeEbpfProgramsLeft
@@ -150,6 +158,7 @@ mod tests {
             reading,
             value,
             time,
+            name: None,
             quantile: None,
             buckets: Vec::new(),
         }

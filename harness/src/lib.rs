@@ -10,6 +10,7 @@
 //! - [`run`]: plan → records, by way of a [`backend`]
 //! - [`backend`]: brings a trial's system up, measures it, takes it down
 //! - [`load`]: what is sent to the target, and what came of it
+//! - [`intake`]: takes what agents send, and counts it
 //! - [`observer`]: what the kernel says of roles and machine
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`record`]: the run directory, written as things happen, read back for everything else
@@ -43,6 +44,7 @@ pub mod exporter;
 pub mod fingerprint;
 pub mod gate;
 pub mod history;
+pub mod intake;
 pub mod load;
 pub mod metric;
 pub mod observer;

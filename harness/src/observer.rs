@@ -6,10 +6,12 @@
 //! - [`node`]: the whole machine
 //! - [`target`]: the target's own request counter
 //! - [`telemetry`]: what the agent's output accounts for
-//! - [`prometheus`]: the text that the two are read from
+//! - [`delivered`]: what was sent to the intake
+//! - [`prometheus`]: the text that the three are read from
 //! - [`ebpf`]: programs in the kernel
 
 pub mod cgroup;
+pub mod delivered;
 pub mod ebpf;
 pub mod node;
 pub mod process;

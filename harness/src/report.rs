@@ -60,7 +60,7 @@ use crate::fingerprint::Fingerprint;
 use crate::metric::Metric;
 use crate::plan::{LoadDriver, RateSource};
 use crate::sample::Subject;
-use crate::trial::{Ledger, TelemetryCount, TrialRecord};
+use crate::trial::{Delivered, Ledger, TelemetryCount, TrialRecord};
 
 /// Version of `report.json`'s form.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -153,6 +153,9 @@ pub struct ScenarioReport {
     /// The two counts behind it, added up over the trials that count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<TelemetryCount>,
+    /// What was sent to the intake, added up over the trials that count; none without an intake.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
     /// How many times the agent attached its programs, in a run that amplifies it; with more
     /// than one, the figures are those of an experiment and not of the agent as it is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]

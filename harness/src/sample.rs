@@ -23,9 +23,11 @@ pub enum Subject {
     Load,
     /// flora-bench itself: sampling, exporting, waiting.
     Harness,
+    /// The intake that agents send to, where a scenario asks for one.
+    Intake,
     /// VictoriaMetrics, when it runs beside the measurement.
     VictoriaMetrics,
-    /// The whole machine. In statistics: less load driver, harness and VictoriaMetrics.
+    /// The whole machine. In statistics: less load driver, intake, harness and VictoriaMetrics.
     Node,
     /// Target and agent together.
     Total,
@@ -33,21 +35,23 @@ pub enum Subject {
 
 impl Subject {
     /// The roles that own processes, in the order in which reports list them.
-    pub const ROLES: [Subject; 5] = [
+    pub const ROLES: [Subject; 6] = [
         Subject::Target,
         Subject::Agent,
         Subject::Load,
+        Subject::Intake,
         Subject::Harness,
         Subject::VictoriaMetrics,
     ];
 
     /// Whom a figure can be about.
-    pub const ALL: [Subject; 7] = [
+    pub const ALL: [Subject; 8] = [
         Subject::Target,
         Subject::Agent,
         Subject::Total,
         Subject::Node,
         Subject::Load,
+        Subject::Intake,
         Subject::Harness,
         Subject::VictoriaMetrics,
     ];
@@ -66,6 +70,7 @@ impl Subject {
             Subject::Target => "target",
             Subject::Agent => "agent",
             Subject::Load => "load",
+            Subject::Intake => "intake",
             Subject::Harness => "harness",
             Subject::VictoriaMetrics => "victoria_metrics",
             Subject::Node => "node",
@@ -145,6 +150,23 @@ pub enum Reading {
     /// route; read before the load and after its last answer, when none is
     /// under way.
     TelemetryRequestsTotal,
+    /// Intake: spans that were sent to it, of every kind; like the other
+    /// counts of the intake read at the same two moments.
+    IntakeSpansTotal,
+    /// Intake: spans that have an attribute, by its `name`.
+    IntakeSpanAttributesTotal,
+    /// Intake: points of metrics, by the metric's `name`.
+    IntakeMetricPointsTotal,
+    /// Intake: log records.
+    IntakeLogRecordsTotal,
+    /// Intake: requests that Datadog's statistics account for.
+    IntakeStatsHitsTotal,
+    /// Intake: bodies and datagrams that were counted.
+    IntakeRequestsTotal,
+    /// Intake: their bytes, as they were sent.
+    IntakeBytesTotal,
+    /// Intake: what was sent and is not counted, by reason (`name`).
+    IntakeRejectedTotal,
     /// eBPF programs that are attached to the target's own control group
     /// (`BPF_PROG_QUERY`): before the agent was started, after it, and after
     /// the load.
@@ -216,6 +238,9 @@ pub struct Sample {
     pub value: f64,
     /// When it was read: seconds since the run began, on the monotonic clock.
     pub time: f64,
+    /// For readings of things that have names of their own: which.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// For a single quantile of a distribution: which, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<f64>,
@@ -242,6 +267,7 @@ impl Sample {
             reading,
             value,
             time,
+            name: None,
             quantile: None,
             buckets: Vec::new(),
         }

@@ -57,7 +57,7 @@ pub struct Target {
     pub program: String,
     /// Further arguments.
     pub args: Vec<String>,
-    /// Further environment; placeholders are filled in.
+    /// Further environment; placeholders are filled in, but for what is known only of a running target.
     pub env: BTreeMap<String, String>,
     /// CPUs that it gets, where the machine has them to spare.
     pub cpus: usize,
@@ -99,7 +99,8 @@ pub struct Agent {
     /// What the machine must offer for it to run.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Need>,
-    /// Programs that run beside the target, all accounted as the agent.
+    /// Programs that run beside the target, all accounted as the agent; none
+    /// where it is part of the target and exports to the intake.
     pub processes: Vec<AgentProcess>,
     /// How long it may take until it answers and has seen the first request.
     #[serde(default = "twenty_seconds")]
@@ -129,14 +130,15 @@ pub enum Need {
 
 /// Where an agent's own output says how many requests it accounts for.
 ///
-/// One kind so far. Others, such as an intake that spans are sent to, are
-/// further variants: what is read in the end is one counter, at moments when
+/// Whatever the kind, what is read in the end is one counter, at moments when
 /// no request is under way.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Telemetry {
     /// A counter in Prometheus text that the agent serves.
     Prometheus(PrometheusCounter),
+    /// What arrives at the harness's own intake.
+    Intake(IntakeCount),
 }
 
 impl Telemetry {
@@ -144,6 +146,7 @@ impl Telemetry {
     pub fn settle_seconds(&self) -> f64 {
         match self {
             Telemetry::Prometheus(counter) => counter.settle_seconds,
+            Telemetry::Intake(count) => count.settle_seconds,
         }
     }
 }
@@ -160,6 +163,30 @@ pub struct PrometheusCounter {
     pub labels: BTreeMap<String, String>,
     /// How long after the last answer it may still rise.
     pub settle_seconds: f64,
+}
+
+/// What of what arrives at the intake accounts for a request.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct IntakeCount {
+    /// What is counted.
+    pub count: Counted,
+    /// The route that it must be of; placeholders are filled in.
+    pub route: String,
+    /// How long the count must stand still before nothing more is awaited.
+    pub settle_seconds: f64,
+}
+
+/// What accounts for a request.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Counted {
+    /// A span whose kind is server: one for each request that was answered.
+    #[default]
+    ServerSpans,
+    /// A hit in Datadog's statistics of server spans, which its agents keep of
+    /// requests whose spans they don't send too.
+    DatadogStats,
 }
 
 /// What an agent reaches, which decides whether other arms may be alive beside it.
@@ -214,9 +241,10 @@ impl Agent {
             process.command.iter().chain(env)
         });
         let telemetry = self.telemetry.iter().flat_map(|telemetry| match telemetry {
-            Telemetry::Prometheus(counter) => {
-                std::iter::once(&counter.url).chain(counter.labels.values())
-            }
+            Telemetry::Prometheus(counter) => std::iter::once(&counter.url)
+                .chain(counter.labels.values())
+                .collect::<Vec<_>>(),
+            Telemetry::Intake(count) => vec![&count.route],
         });
         processes.chain(telemetry).map(String::as_str)
     }
@@ -232,6 +260,19 @@ impl Scenario {
     /// The name of the scenario that this one is measured against.
     pub fn baseline(&self) -> &str {
         self.baseline.as_deref().unwrap_or(BASELINE)
+    }
+
+    /// Whether something of it is sent to the harness's intake, or counted there.
+    pub fn uses_intake(&self) -> bool {
+        let counted = self.agent.as_ref().is_some_and(|agent| {
+            matches!(agent.telemetry, Some(Telemetry::Intake(_)))
+                || Placeholder::INTAKE.into_iter().any(|p| agent.uses(p))
+        });
+        let sent = self.target.env.values().any(|text| {
+            let found = placeholder::find(text).unwrap_or_default();
+            found.iter().any(|p| Placeholder::INTAKE.contains(p))
+        });
+        counted || sent
     }
 
     /// Whether its agent does several times what it does when it is used, to

@@ -1,5 +1,7 @@
 //! What one trial came to: its record, its ledger, the checks that let it count.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -44,8 +46,63 @@ pub struct TrialAnalysis {
     /// What the agent's own output accounts for, where the scenario says how to ask it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub telemetry: Option<TelemetryCount>,
+    /// What was sent to the intake, where there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivered: Option<Delivered>,
     /// Every rule that decides whether the trial counts.
     pub checks: Vec<Check>,
+}
+
+/// What was sent to the intake between two moments at which no request was
+/// under way: before the load, and when nothing more came after it.
+#[derive(Clone, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Delivered {
+    /// Requests of the measured route that the target served meanwhile.
+    pub served: u64,
+    /// Spans of every kind.
+    pub spans: u64,
+    /// Spans that have an attribute, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub span_attributes: BTreeMap<String, u64>,
+    /// Points of metrics, by the metric's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metric_points: BTreeMap<String, u64>,
+    /// Log records.
+    pub log_records: u64,
+    /// Requests that Datadog's statistics account for, of every kind of span.
+    pub stats_hits: u64,
+    /// Bodies and datagrams that were counted.
+    pub requests: u64,
+    /// Their bytes, as they were sent.
+    pub bytes: u64,
+    /// What was sent and not counted, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejected: BTreeMap<String, u64>,
+}
+
+impl Delivered {
+    /// What several trials were sent together; none without any.
+    pub fn sum<'d>(all: impl Iterator<Item = &'d Delivered>) -> Option<Delivered> {
+        let add = |names: &mut BTreeMap<String, u64>, more: &BTreeMap<String, u64>| {
+            for (name, count) in more {
+                *names.entry(name.clone()).or_default() += count;
+            }
+        };
+        all.fold(None, |sum: Option<Delivered>, one| {
+            let mut sum = sum.unwrap_or_default();
+            sum.served += one.served;
+            sum.spans += one.spans;
+            add(&mut sum.span_attributes, &one.span_attributes);
+            add(&mut sum.metric_points, &one.metric_points);
+            sum.log_records += one.log_records;
+            sum.stats_hits += one.stats_hits;
+            sum.requests += one.requests;
+            sum.bytes += one.bytes;
+            add(&mut sum.rejected, &one.rejected);
+            Some(sum)
+        })
+    }
 }
 
 /// Requests of the measured route between two moments at which none was under

@@ -83,3 +83,75 @@ pub fn sum(
         })
         .sum()
 }
+
+/// One series of a text: its name, its labels, its value.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Series {
+    /// The metric's name.
+    pub metric: String,
+    /// The labels, unescaped.
+    pub labels: BTreeMap<String, String>,
+    /// The value.
+    pub value: f64,
+}
+
+/// Every series of a text. Labels may hold anything, such as the braces of a
+/// route's pattern; lines that are none are passed over.
+pub fn series(text: &str) -> impl Iterator<Item = Series> {
+    text.lines().filter_map(|line| {
+        if line.starts_with('#') {
+            return None;
+        }
+        let end = line.find(['{', ' '])?;
+        let (metric, mut rest) = line.split_at(end);
+        let mut labels = BTreeMap::new();
+        if let Some(inside) = rest.strip_prefix('{') {
+            rest = inside;
+            while !rest.starts_with('}') {
+                let (name, value) = rest.split_once("=\"")?;
+                let (value, behind) = quoted(value)?;
+                labels.insert(name.trim().to_owned(), value);
+                rest = behind.trim_start_matches([',', ' ']);
+            }
+            rest = &rest[1..];
+        }
+        Some(Series {
+            metric: metric.to_owned(),
+            labels,
+            value: rest.split_whitespace().next()?.parse().ok()?,
+        })
+    })
+}
+
+/// A text up to its closing quote, unescaped, and what is behind.
+fn quoted(text: &str) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '"' => return Some((value, &text[at + 1..])),
+            '\\' => match chars.next()?.1 {
+                'n' => value.push('\n'),
+                other => value.push(other),
+            },
+            c => value.push(c),
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_may_hold_anything() {
+        let text = "# TYPE a counter\na 1\na{} 2\na{b=\"/x/{id}\",c=\"\\\"q\\\" \\\\ ,\"} 3 1700\nnonsense{\nb{x=\"";
+        let read: Vec<Series> = series(text).collect();
+        assert_eq!(read.len(), 3);
+        let third = &read[2];
+        assert_eq!(third.labels["b"], "/x/{id}");
+        assert_eq!(third.labels["c"], "\"q\" \\ ,");
+        assert_eq!(third.value, 3.0);
+    }
+}

@@ -8,23 +8,44 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use super::prometheus::{Endpoint, ScrapeError, sum};
-use crate::scenario::{PrometheusCounter, Telemetry};
+use super::prometheus::{Endpoint, ScrapeError, series};
+use crate::intake::exposition;
+use crate::scenario::{Counted, PrometheusCounter, Telemetry};
 
 /// Pause between two looks at a counter that may still rise.
 const POLL: Duration = Duration::from_millis(20);
+/// How much longer than it settles a count is awaited that goes on to rise.
+const RISING: Duration = Duration::from_secs(30);
 
 /// Asks an agent's output how many requests it accounts for.
 #[derive(Clone, Debug)]
 pub struct TelemetryReader {
     counter: PrometheusCounter,
     endpoint: Endpoint,
+    /// Whether the count is that of the intake, which exporters send to in
+    /// batches: it has settled when it stands still.
+    intake: bool,
 }
 
 impl TelemetryReader {
-    /// For what a scenario says, its placeholders filled in by `fill`.
-    pub fn new(telemetry: &Telemetry, fill: impl Fn(&str) -> String) -> Self {
-        let Telemetry::Prometheus(counter) = telemetry;
+    /// For what a scenario says, its placeholders filled in by `fill`; `intake`
+    /// is where the intake, if there is one, serves its counts.
+    pub fn new(telemetry: &Telemetry, intake: Option<&str>, fill: impl Fn(&str) -> String) -> Self {
+        let counter = match telemetry {
+            Telemetry::Prometheus(counter) => counter.clone(),
+            Telemetry::Intake(count) => PrometheusCounter {
+                url: format!("http://{}/metrics", intake.unwrap_or_default()),
+                metric: match count.count {
+                    Counted::ServerSpans => exposition::SPANS,
+                    Counted::DatadogStats => exposition::STATS_HITS,
+                }
+                .to_owned(),
+                labels: [("kind", "server"), ("route", &count.route)]
+                    .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                    .into(),
+                settle_seconds: count.settle_seconds,
+            },
+        };
         let counter = PrometheusCounter {
             url: fill(&counter.url),
             labels: counter
@@ -32,9 +53,10 @@ impl TelemetryReader {
                 .iter()
                 .map(|(name, value)| (name.clone(), fill(value)))
                 .collect(),
-            ..counter.clone()
+            ..counter
         };
         TelemetryReader {
+            intake: matches!(telemetry, Telemetry::Intake(_)),
             endpoint: Endpoint::new(counter.url.clone()),
             counter,
         }
@@ -54,7 +76,11 @@ impl TelemetryReader {
     pub async fn requests(&self) -> Result<f64, ScrapeError> {
         let text = self.endpoint.text().await?;
         let PrometheusCounter { metric, labels, .. } = &self.counter;
-        Ok(sum(&text, metric, labels, |_| true))
+        let counted = series(&text).filter(|series| {
+            let has = |(name, value)| series.labels.get(name) == Some(value);
+            series.metric == *metric && labels.iter().all(has)
+        });
+        Ok(counted.map(|series| series.value).sum())
     }
 
     /// The same, once it has reached `expected` or has had its time to.
@@ -62,12 +88,18 @@ impl TelemetryReader {
     /// # Errors
     /// When there is no answer.
     pub async fn settled(&self, expected: f64) -> Result<f64, ScrapeError> {
-        let deadline = Instant::now() + self.settle();
+        let mut deadline = Instant::now() + self.settle();
+        let last = deadline + RISING;
+        let mut before = None;
         loop {
             let counted = self.requests().await?;
+            if self.intake && before.is_some_and(|before| counted > before) {
+                deadline = last.min(Instant::now() + self.settle());
+            }
             if counted >= expected || Instant::now() >= deadline {
                 return Ok(counted);
             }
+            before = Some(counted);
             sleep(POLL).await;
         }
     }
@@ -79,6 +111,14 @@ impl TelemetryReader {
 
     /// What is read, for messages: `seen_total{route="/objects"} at http://…`.
     pub fn describe(&self) -> String {
+        if self.intake {
+            let PrometheusCounter { metric, labels, .. } = &self.counter;
+            let what = match metric.as_str() {
+                exposition::STATS_HITS => "hits in the statistics of server spans",
+                _ => "server spans",
+            };
+            return format!("the count of {what} of {} at the intake", labels["route"]);
+        }
         let labels: Vec<String> = self
             .counter
             .labels

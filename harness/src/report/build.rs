@@ -12,7 +12,7 @@ use crate::record::Records;
 use crate::sample::{Reading, Subject};
 use crate::scenario::Scenario;
 use crate::stats;
-use crate::trial::{Ledger, LedgerRow, TelemetryCount, TrialRecord, TrialStatus};
+use crate::trial::{Delivered, Ledger, LedgerRow, TelemetryCount, TrialRecord, TrialStatus};
 
 /// The share of an arm's planned trials that must count.
 const VALID_SHARE_MIN: f64 = 0.5;
@@ -73,6 +73,9 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         .collect();
     let (status, reason) = status(planned, &all, valid.len());
     let telemetry = TelemetryCount::sum(valid.iter().filter_map(|trial| trial.analysis.telemetry));
+    let delivered = valid
+        .iter()
+        .filter_map(|trial| trial.analysis.delivered.as_ref());
     ScenarioReport {
         name: arm.name.clone(),
         question: arm.question.clone(),
@@ -86,6 +89,7 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         ledger: ledger(&valid),
         telemetry_yield_ratio: telemetry.and_then(TelemetryCount::ratio),
         telemetry,
+        delivered: Delivered::sum(delivered),
         copies: arm.agent.as_ref().and_then(|agent| agent.copies),
     }
 }

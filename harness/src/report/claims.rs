@@ -7,12 +7,13 @@ use crate::scenario::TWIN;
 use crate::trial::{TrialRecord, TrialStatistic};
 
 /// Whose claims come first: what the application and its agent cost together, then each.
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     Subject::Total,
     Subject::Target,
     Subject::Agent,
     Subject::Node,
     Subject::Load,
+    Subject::Intake,
     Subject::Harness,
     Subject::VictoriaMetrics,
 ];

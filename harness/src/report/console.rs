@@ -43,6 +43,11 @@ pub fn render(report: &Report) -> String {
         page.section("Scenarios");
         page.table(&overview);
     }
+    if let Some(delivered) = tables::delivered(report) {
+        page.section("What you get for it (sent to the intake, per request served)");
+        page.table(&delivered);
+        page.list(words::delivered(report));
+    }
     if let Some(others) = tables::comparisons(report, false) {
         page.section("Other figures against the baseline (p corrected among themselves)");
         page.claims(&others);

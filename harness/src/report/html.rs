@@ -101,6 +101,7 @@ pub fn render(report: &Report, samples: &[Sample]) -> String {
                         }
                         @for chart in &costs { (chart) }
                     }
+                    (delivered(report))
                     (overhead::others(report))
                     section #run { h2 { "The run" } @for chart in &run { (chart) } }
                     @for (n, scenario) in report.scenarios.iter().enumerate() {
@@ -170,6 +171,19 @@ fn both_forms(id: &str, scene: impl Fn(f64) -> Scene) -> Markup {
     html! {
         div .wide { (PreEscaped(wide)) }
         div .narrow { (PreEscaped(narrow)) }
+    }
+}
+
+fn delivered(report: &Report) -> Markup {
+    html! {
+        @if let Some(delivered) = tables::delivered(report) {
+            section #delivered {
+                h2 { "What you get for it" }
+                p .small { "What each arm sent to the intake, per request that its target served, warm-up included." }
+                (table("delivered-table", "What each arm sent to the intake, per request served", &delivered))
+                ul { @for sentence in words::delivered(report) { li { (sentence) } } }
+            }
+        }
     }
 }
 

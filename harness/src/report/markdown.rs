@@ -48,6 +48,10 @@ pub fn render(report: &Report) -> String {
             + &["ledger", "cost", "latency", "memory"].map(chart).concat(),
     );
     section(
+        "What you get for it (sent to the intake, per request served)",
+        optional(tables::delivered(report)) + &list(words::delivered(report)),
+    );
+    section(
         "Other figures against the baseline (corrected among themselves)",
         optional(tables::comparisons(report, false)),
     );

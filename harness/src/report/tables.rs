@@ -13,11 +13,12 @@ use crate::sample::Subject;
 use crate::trial::Ledger;
 
 /// The order in which whose figures are listed.
-pub const SUBJECTS: [Subject; 7] = [
+pub const SUBJECTS: [Subject; 8] = [
     Subject::Target,
     Subject::Agent,
     Subject::Total,
     Subject::Load,
+    Subject::Intake,
     Subject::Harness,
     Subject::VictoriaMetrics,
     Subject::Node,
@@ -104,6 +105,51 @@ pub fn overview(report: &Report) -> Option<Table> {
         ]);
     }
     Some(table.without_empty_columns())
+}
+
+/// What each arm sent to the intake, per request that its target served; none
+/// where no arm sent anything there.
+pub fn delivered(report: &Report) -> Option<Table> {
+    let mut table = Table::new([
+        ("scenario", Left),
+        ("yield", Right),
+        ("spans", Right),
+        ("metric points", Right),
+        ("log records", Right),
+        ("hits in statistics", Right),
+        ("bytes sent", Right),
+        ("refused", Right),
+    ]);
+    for scenario in &report.scenarios {
+        let Some(delivered) = &scenario.delivered else {
+            continue;
+        };
+        let each = |count: u64, digits| match count {
+            0 => String::new(),
+            _ if delivered.served == 0 => "n/a".to_owned(),
+            _ => match count as f64 / delivered.served as f64 {
+                few if few < 5e-4 => "< 0.001".to_owned(),
+                ratio => format::number(ratio, digits),
+            },
+        };
+        let refused = delivered.rejected.values().sum();
+        table.row([
+            scenario.name.clone(),
+            scenario
+                .telemetry_yield_ratio
+                .map_or(String::new(), words::yielded),
+            each(delivered.spans, 3),
+            each(delivered.metric_points.values().sum(), 3),
+            each(delivered.log_records, 3),
+            each(delivered.stats_hits, 3),
+            each(delivered.bytes, 0),
+            match refused {
+                0 => String::new(),
+                refused => format::count(refused),
+            },
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
 }
 
 /// How many trials count, and the status where it is not ok.

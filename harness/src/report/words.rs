@@ -1,5 +1,7 @@
 //! The words of a report: names of things, and the sentences that every output repeats.
 
+use std::collections::BTreeMap;
+
 use super::claims::Claim;
 use super::format::{self, Estimate};
 use super::{Comparison, Report, ScenarioReport, ScenarioStatus, Statistic, Verdict};
@@ -179,6 +181,30 @@ pub fn accounted(scenario: &ScenarioReport) -> Option<String> {
         ),
         None => format!("{} of the requests served", yielded(ratio)),
     })
+}
+
+/// What is in what each arm sent to the intake, in a sentence each.
+pub fn delivered(report: &Report) -> Vec<String> {
+    let list = |names: &BTreeMap<String, u64>| {
+        let names: Vec<&str> = names.keys().map(String::as_str).collect();
+        names.join(", ")
+    };
+    let mut sentences = Vec::new();
+    for scenario in &report.scenarios {
+        let Some(delivered) = &scenario.delivered else {
+            continue;
+        };
+        let name = &scenario.name;
+        if !delivered.span_attributes.is_empty() {
+            let attributes = list(&delivered.span_attributes);
+            sentences.push(format!("{name}: attributes of its spans: {attributes}"));
+        }
+        if !delivered.metric_points.is_empty() {
+            let metrics = list(&delivered.metric_points);
+            sentences.push(format!("{name}: its metrics: {metrics}"));
+        }
+    }
+    sentences
 }
 
 /// A telemetry yield, with as many digits as it takes to tell it from all.

@@ -23,11 +23,19 @@ pub enum Placeholder {
     AgentPort,
     /// How many times the agent is to attach its programs; 1 unless amplified.
     Copies,
+    /// Where the intake takes OTLP over HTTP: `127.0.0.1:PORT`.
+    IntakeOtlpHttp,
+    /// Where it takes OTLP over gRPC, likewise.
+    IntakeOtlpGrpc,
+    /// Where it takes what Datadog's agents send, likewise.
+    IntakeDatadog,
+    /// Where it takes StatsD over UDP, likewise.
+    IntakeStatsd,
 }
 
 impl Placeholder {
     /// All of them, in the order in which messages list them.
-    pub const ALL: [Placeholder; 7] = [
+    pub const ALL: [Placeholder; 11] = [
         Placeholder::TargetUrl,
         Placeholder::TargetPort,
         Placeholder::TargetPid,
@@ -35,6 +43,18 @@ impl Placeholder {
         Placeholder::TargetRoute,
         Placeholder::AgentPort,
         Placeholder::Copies,
+        Placeholder::IntakeOtlpHttp,
+        Placeholder::IntakeOtlpGrpc,
+        Placeholder::IntakeDatadog,
+        Placeholder::IntakeStatsd,
+    ];
+
+    /// Those that need an intake.
+    pub const INTAKE: [Placeholder; 4] = [
+        Placeholder::IntakeOtlpHttp,
+        Placeholder::IntakeOtlpGrpc,
+        Placeholder::IntakeDatadog,
+        Placeholder::IntakeStatsd,
     ];
 
     /// Whether it is known before the target is started.
@@ -52,6 +72,10 @@ impl Placeholder {
             Placeholder::TargetRoute => "target_route",
             Placeholder::AgentPort => "agent_port",
             Placeholder::Copies => "copies",
+            Placeholder::IntakeOtlpHttp => "intake_otlp_http",
+            Placeholder::IntakeOtlpGrpc => "intake_otlp_grpc",
+            Placeholder::IntakeDatadog => "intake_datadog",
+            Placeholder::IntakeStatsd => "intake_statsd",
         }
     }
 }

@@ -16,14 +16,16 @@ use sha2::{Digest, Sha256};
 use crate::workspace;
 
 use super::{
-    Agent, AgentProcess, AgentScope, Inject, Load, Need, PrometheusCounter, Scenario, Start,
-    Target, Telemetry, Trials, placeholder,
+    Agent, AgentProcess, AgentScope, Counted, Inject, IntakeCount, Load, Need, PrometheusCounter,
+    Scenario, Start, Target, Telemetry, Trials, placeholder,
 };
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 /// How long an agent's count may still rise after the last answer: a batch that
 /// is sent once a second has gone by then.
 const SETTLE: Duration = Duration::from_secs(1);
+/// The same of what is sent to the intake: OpenTelemetry's batches leave every five seconds.
+const INTAKE_SETTLE: Duration = Duration::from_secs(6);
 
 /// A scenario file that can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +100,7 @@ struct WireTarget {
     program: Option<Spanned<String>>,
     /// Further arguments.
     args: Option<Vec<String>>,
-    /// Further environment, filled in as an agent's is; what is known only of a running target can't be.
+    /// Further environment, such as `OTEL_EXPORTER_OTLP_ENDPOINT: http://{intake_otlp_http}`; filled in as an agent's is; what is known only of a running target can't be.
     #[schemars(with = "Option<BTreeMap<String, String>>")]
     env: Option<BTreeMap<String, Spanned<String>>>,
     /// CPUs that it gets, where the machine has them to spare.
@@ -184,7 +186,7 @@ struct WireAgent {
     /// What the machine must offer for it to run; `list` says what is missing.
     #[serde(default)]
     needs: Vec<Need>,
-    /// Programs that run beside the target, all accounted as the agent.
+    /// Programs that run beside the target, all accounted as the agent. None, `[]`, where the agent is part of the target and what it sends to the intake is counted.
     #[schemars(with = "Vec<WireAgentProcess>")]
     processes: Spanned<Vec<WireAgentProcess>>,
     /// How long it may take until it answers and has seen the first request, such as `20s`.
@@ -201,6 +203,23 @@ struct WireAgent {
 enum WireTelemetry {
     /// A counter in Prometheus text that the agent serves.
     Prometheus(WirePrometheusCounter),
+    /// What arrives at the intake that the harness runs beside the arm.
+    Intake(WireIntakeCount),
+}
+
+/// What of what arrives at the harness's intake accounts for a request.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(rename = "intake_count")]
+struct WireIntakeCount {
+    /// What is counted: `server_spans`, the default, or `datadog_stats`, the hits in Datadog's statistics.
+    count: Option<Counted>,
+    /// The route that it must be of, `{target_route}` without it.
+    #[schemars(with = "Option<String>")]
+    route: Option<Spanned<String>>,
+    /// How long the count must stand still before nothing more is awaited, such as `6s`, the default: longer than the exporter waits between two batches.
+    #[schemars(with = "Option<String>")]
+    settle: Option<WireDuration>,
 }
 
 /// A counter in Prometheus text that the agent serves.
@@ -230,7 +249,7 @@ struct WirePrometheusCounter {
 struct WireAgentProcess {
     /// A name for messages and log files.
     name: String,
-    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}` and `{copies}` are filled in.
+    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}`, `{copies}` and, each as `127.0.0.1:PORT`, `{intake_otlp_http}`, `{intake_otlp_grpc}`, `{intake_datadog}` and `{intake_statsd}` are filled in.
     #[schemars(with = "Vec<String>")]
     command: Vec<Spanned<String>>,
     /// Further environment, filled in likewise.
@@ -415,12 +434,13 @@ impl Resolver<'_> {
         file: WireAgent,
         limit: Option<Spanned<WireDuration>>,
     ) -> Result<Agent, ScenarioFileError> {
-        if file.processes.value.is_empty() {
+        let in_the_target = matches!(file.telemetry, Some(WireTelemetry::Intake(_)));
+        if file.processes.value.is_empty() && !in_the_target {
             return Err(self.value(
                 "agent.processes",
                 &file.processes,
                 "an empty list".into(),
-                "at least one process",
+                "at least one process, or `telemetry: {intake: {}}` where the agent is part of the target",
             ));
         }
         let ours = |process: &WireAgentProcess| {
@@ -437,7 +457,9 @@ impl Resolver<'_> {
                 )?;
                 version.value.clone()
             }
-            None if file.processes.value.iter().all(ours) => env!("CARGO_PKG_VERSION").to_owned(),
+            None if !file.processes.value.is_empty() && file.processes.value.iter().all(ours) => {
+                env!("CARGO_PKG_VERSION").to_owned()
+            }
             None => {
                 return Err(self.value(
                     "agent.version",
@@ -495,7 +517,10 @@ impl Resolver<'_> {
     }
 
     fn telemetry(&self, file: WireTelemetry) -> Result<Telemetry, ScenarioFileError> {
-        let WireTelemetry::Prometheus(file) = file;
+        let file = match file {
+            WireTelemetry::Prometheus(file) => file,
+            WireTelemetry::Intake(file) => return self.intake(file),
+        };
         self.check(
             "agent.telemetry.prometheus.url",
             &file.url,
@@ -541,6 +566,25 @@ impl Resolver<'_> {
             ));
         }
         self.template(key, text)
+    }
+
+    fn intake(&self, file: WireIntakeCount) -> Result<Telemetry, ScenarioFileError> {
+        const KEY: &str = "agent.telemetry.intake.route";
+        let route = match &file.route {
+            Some(route) => {
+                self.check(KEY, route, "a path, or `{target_route}`", |route| {
+                    route.starts_with(['/', '{'])
+                })?;
+                self.template(KEY, route)?
+            }
+            None => placeholder::Placeholder::TargetRoute.to_string(),
+        };
+        let settle = file.settle.map_or(INTAKE_SETTLE, |settle| settle.0);
+        Ok(Telemetry::Intake(IntakeCount {
+            count: file.count.unwrap_or_default(),
+            route,
+            settle_seconds: settle.as_secs_f64(),
+        }))
     }
 
     /// A text whose placeholders are all known.
@@ -725,7 +769,7 @@ mod tests {
         assert!(agent.uses(Placeholder::AgentPort));
         assert_eq!(
             message(&text("{route: '{target_rout}'}")),
-            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}"
+            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}, {intake_otlp_http}, {intake_otlp_grpc}, {intake_datadog}, {intake_statsd}"
         );
     }
 

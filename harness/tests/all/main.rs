@@ -10,6 +10,7 @@ mod driver;
 mod export;
 mod gate;
 mod history;
+mod intake;
 mod lifecycle;
 mod records;
 mod resume;

@@ -52,6 +52,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
                 window_unix: None,
                 analysis: TrialAnalysis {
                     telemetry: None,
+                    delivered: None,
                     requests: REQUESTS,
                     statistics: statistics(*cost, arm),
                     ledger: None,

@@ -9,7 +9,7 @@ use flora_bench::report::{
 };
 use flora_bench::sample::{Reading, Sample, Subject};
 use flora_bench::trial::{
-    Check, Severity, TelemetryCount, TrialRecord, TrialStatistic, TrialStatus,
+    Check, Delivered, Severity, TelemetryCount, TrialRecord, TrialStatistic, TrialStatus,
 };
 
 use parts::{fingerprint, readings, scenario, trial};
@@ -117,10 +117,24 @@ pub fn agents() -> (Report, Vec<Sample>) {
         ledger: None,
         telemetry_yield_ratio: None,
         telemetry: None,
+        delivered: None,
         copies: None,
     });
     report.scenarios[1].telemetry_yield_ratio = Some(1.0);
     report.scenarios[2].telemetry_yield_ratio = Some(0.973);
+    report.scenarios[2].delivered = Some(Delivered {
+        served: 104_000,
+        spans: 101_400,
+        span_attributes: ["http.request.method", "http.route", "url.path"]
+            .map(|name| (name.to_owned(), 101_400))
+            .into(),
+        metric_points: [("http.server.request.duration".to_owned(), 24)].into(),
+        log_records: 0,
+        stats_hits: 0,
+        requests: 210,
+        bytes: 9_800_000,
+        rejected: [("malformed".to_owned(), 2)].into(),
+    });
     report.scenarios[2].analysis =
         Some("Every request is traced and exported, which no one does in production.".to_owned());
     report.comparisons = vec![

@@ -15,6 +15,7 @@ use crate::backend::{Observed, Sink, TrialError};
 use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
 use crate::load::driver::{GRACE, Loop};
 use crate::load::{Driver, LEAD_NS, LoadResult, LoadSpec, Period};
+use crate::observer::delivered::Count;
 use crate::observer::ebpf::Programs;
 use crate::observer::node::NodeObserver;
 use crate::observer::target::TargetMetrics;
@@ -357,6 +358,10 @@ impl LocalBackend {
             one(Reading::HttpRequestsTotal, before),
         ];
         samples.extend(seen.map(|seen| telemetry_sample(&sampler, Phase::Setup, seen)));
+        if let Some(reader) = &system.delivered {
+            let counts = reader.read().await?;
+            samples.extend(delivered_samples(&sampler, Phase::Setup, counts));
+        }
         let attached = attached.into_iter().flatten();
         samples.extend(attached.map(|count| one(Reading::EbpfProgramsAttached, f64::from(count))));
         Ok(samples)
@@ -394,6 +399,10 @@ impl LocalBackend {
         if let Some(reader) = &system.telemetry {
             let counted = reader.settled(after + readers.ahead).await?;
             watch.keep(vec![telemetry_sample(&sampler, Phase::Cooldown, counted)])?;
+        }
+        if let Some(reader) = &system.delivered {
+            let counts = reader.read().await?;
+            watch.keep(delivered_samples(&sampler, Phase::Cooldown, counts))?;
         }
         if let Some(attached) = system.attached() {
             watch.keep(vec![sampler.one(
@@ -574,6 +583,16 @@ fn telemetry_sample(sampler: &Sampler<'_>, phase: Phase, counted: f64) -> Sample
         Reading::TelemetryRequestsTotal,
         counted,
     )
+}
+
+fn delivered_samples(sampler: &Sampler<'_>, phase: Phase, counts: Vec<Count>) -> Vec<Sample> {
+    let counts = counts.into_iter();
+    counts
+        .map(|count| Sample {
+            name: count.name,
+            ..sampler.one(phase, Subject::Intake, count.reading, count.value)
+        })
+        .collect()
 }
 
 fn load_samples(sampler: &Sampler<'_>, result: &LoadResult) -> Vec<Sample> {

@@ -40,6 +40,8 @@ pub fn layout(cpus: &[usize], target_cpus: usize) -> CpuSets {
     CpuSets::from([
         (Subject::Target, target),
         (Subject::Agent, agent),
+        // What it takes in comes at the load's rate, and must not slow the target.
+        (Subject::Intake, load.clone()),
         (Subject::Load, load),
         (Subject::VictoriaMetrics, harness.clone()),
         (Subject::Harness, harness),

@@ -14,6 +14,9 @@ use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
 use crate::fingerprint::{Accounting, Program};
+use crate::intake::Addresses;
+use crate::intake::child::Intake;
+use crate::observer::delivered::DeliveredReader;
 use crate::observer::ebpf;
 use crate::observer::target::TargetMetrics;
 use crate::observer::telemetry::TelemetryReader;
@@ -155,9 +158,11 @@ pub struct System {
     /// Programs that were attached to the target's group before the agent was
     /// started, where that can be known.
     pub attached_before: Option<u32>,
+    /// What was sent to the intake, where there is one.
+    pub delivered: Option<DeliveredReader>,
     /// The groups to remove, in the order in which they were made.
     pub groups: Vec<Group>,
-    /// Readers of target and agent.
+    /// Readers of target, agent and intake.
     pub observers: Vec<RoleObserver>,
     program: String,
     seat: usize,
@@ -167,6 +172,8 @@ pub struct System {
     agent: Vec<Process>,
     /// How many of them were started before the target.
     agent_before: usize,
+    /// Before all others, after whom it is stopped.
+    intake: Option<Intake>,
     target_group: Option<Group>,
 }
 
@@ -198,6 +205,7 @@ impl System {
         let system = slot.insert(System {
             metrics: TargetMetrics::new(&url, arm.load.route()),
             telemetry: None,
+            delivered: None,
             attached_before: None,
             startup: Duration::ZERO,
             groups: Vec::new(),
@@ -209,12 +217,22 @@ impl System {
             target: None,
             agent: Vec::new(),
             agent_before: 0,
+            intake: None,
             target_group: None,
             url,
         });
+        if arm.uses_intake() {
+            let (intake, observer) = Intake::start(workshop, seat, &mut system.groups).await?;
+            system.delivered = Some(DeliveredReader::new(&intake.addresses.metrics));
+            system.intake = Some(intake);
+            system.observers.push(observer);
+        }
         let agent_group = match &arm.agent {
-            Some(_) => workshop.group(Subject::Agent, seat, &mut system.groups)?,
-            None => None,
+            // One that is part of the target has no cost of its own.
+            Some(agent) if !agent.processes.is_empty() => {
+                workshop.group(Subject::Agent, seat, &mut system.groups)?
+            }
+            _ => None,
         };
         let group = agent_group.as_ref();
         system
@@ -226,14 +244,18 @@ impl System {
         system.wait_healthy(limit).await?;
         system.attached_before = system.attached();
         if let Some(agent) = &arm.agent {
-            system
-                .start_agents(workshop, arm, Start::AfterTarget, group)
-                .await?;
-            let pids = system.agent.iter().filter_map(Process::pid).collect();
-            let observer = RoleObserver::open(Subject::Agent, group, pids)?;
-            system.observers.push(observer);
+            if !agent.processes.is_empty() {
+                system
+                    .start_agents(workshop, arm, Start::AfterTarget, group)
+                    .await?;
+                let pids = system.agent.iter().filter_map(Process::pid).collect();
+                let observer = RoleObserver::open(Subject::Agent, group, pids)?;
+                system.observers.push(observer);
+            }
             if let Some(telemetry) = &agent.telemetry {
-                let reader = TelemetryReader::new(telemetry, |text| system.fill(arm, text));
+                let addresses = system.intake.as_ref().map(|intake| &intake.addresses);
+                let counts = addresses.map(|addresses| addresses.metrics.as_str());
+                let reader = TelemetryReader::new(telemetry, counts, |text| system.fill(arm, text));
                 system.wait_ready(agent, &reader).await?;
                 system.telemetry = Some(reader);
             }
@@ -249,6 +271,10 @@ impl System {
 
     /// A text of the scenario with what is known only now.
     fn fill(&self, arm: &Scenario, text: &str) -> String {
+        let intake = |address: fn(&Addresses) -> &String| {
+            let addresses = self.intake.as_ref().map(|intake| &intake.addresses);
+            addresses.map(address).cloned().unwrap_or_default()
+        };
         placeholder::fill(text, |placeholder| match placeholder {
             Placeholder::TargetUrl => self.url.clone(),
             Placeholder::TargetPort => self.port.to_string(),
@@ -271,6 +297,10 @@ impl System {
                     .unwrap_or(1)
                     .to_string()
             }
+            Placeholder::IntakeOtlpHttp => intake(|addresses| &addresses.otlp_http),
+            Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
+            Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
+            Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
         })
     }
 
@@ -302,6 +332,8 @@ impl System {
             ]);
         }
         args.extend(arm.target.args.iter().cloned());
+        // Its own group can be asked for from here on.
+        self.target_group = group.clone();
         let env = arm.target.env.iter();
         let target = Process::spawn(Spawn {
             subject: Subject::Target,
@@ -317,9 +349,9 @@ impl System {
         })?;
         let pids = target.pid().into_iter().collect();
         self.target = Some(target);
-        self.target_group = group.clone();
         let observer = RoleObserver::open(Subject::Target, group.as_ref(), pids)?;
-        self.observers.push(observer);
+        // The first to be read: the closer to the edge the better.
+        self.observers.insert(0, observer);
         Ok(())
     }
 
@@ -505,23 +537,22 @@ impl System {
         Ok(())
     }
 
-    /// Waits until target or agent ends, which neither should.
+    /// Waits until target, agent or intake ends, which none of them should.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
-        let mut ends: Vec<_> = self
-            .target
-            .iter_mut()
-            .chain(&mut self.agent)
-            .map(|process| Box::pin(process.ended(phase)))
-            .collect();
-        std::future::poll_fn(|context| {
-            for end in &mut ends {
-                if let std::task::Poll::Ready(error) = end.as_mut().poll(context) {
-                    return std::task::Poll::Ready(error);
-                }
-            }
-            std::task::Poll::Pending
-        })
-        .await
+        let System {
+            target,
+            agent,
+            intake,
+            ..
+        } = self;
+        let processes = ended_first(target.iter_mut().chain(agent), phase);
+        match intake {
+            Some(intake) => tokio::select! {
+                error = processes => error,
+                error = intake.ended(phase) => error,
+            },
+            None => processes.await,
+        }
     }
 
     /// The error of a target that runs and does not do its work.
@@ -540,6 +571,8 @@ impl System {
     /// The error of an agent that runs and does not do its work.
     pub fn unhealthy_agent(&self, problem: String) -> TrialError {
         let first = self.agent.first();
+        // One that is part of the target speaks through it.
+        let first = first.or(self.target.as_ref());
         TrialError::UnhealthyAgent {
             program: first
                 .map(|process| process.program().to_owned())
@@ -572,6 +605,9 @@ impl System {
         for process in self.agent.drain(..) {
             process.stop(STOP_GRACE).await;
         }
+        if let Some(intake) = self.intake.take() {
+            intake.stop().await;
+        }
         self.remove_groups();
     }
 
@@ -582,6 +618,22 @@ impl System {
             }
         }
     }
+}
+
+/// Waits until the first of some processes ends.
+async fn ended_first(processes: impl Iterator<Item = &mut Process>, phase: Phase) -> TrialError {
+    let mut ends: Vec<_> = processes
+        .map(|process| Box::pin(process.ended(phase)))
+        .collect();
+    std::future::poll_fn(|context| {
+        for end in &mut ends {
+            if let std::task::Poll::Ready(error) = end.as_mut().poll(context) {
+                return std::task::Poll::Ready(error);
+            }
+        }
+        std::task::Poll::Pending
+    })
+    .await
 }
 
 /// Every arm runs its own copy of the program: a uprobe sits on the file's

@@ -540,6 +540,7 @@ fn arm(name: &str, factor: f64, agent: Option<f64>) -> ScenarioReport {
         ledger: None,
         telemetry_yield_ratio: None,
         telemetry: None,
+        delivered: None,
         copies: None,
     }
 }

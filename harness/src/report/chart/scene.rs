@@ -110,6 +110,8 @@ pub enum Pattern {
     Upright,
     /// Flat lines.
     Flat,
+    /// Both of these.
+    Grid,
     /// Dots.
     Dotted,
 }
@@ -282,6 +284,14 @@ impl Scene {
             Pattern::Upright => {
                 for x in steps(x0, x1) {
                     self.line(vec![(x, y0), (x, y1)], STROKE, color);
+                }
+            }
+            Pattern::Grid => {
+                for x in steps(x0, x1) {
+                    self.line(vec![(x, y0), (x, y1)], STROKE, color);
+                }
+                for y in steps(y0, y1) {
+                    self.line(vec![(x0, y), (x1, y)], STROKE, color);
                 }
             }
             Pattern::Flat => {

@@ -205,6 +205,7 @@ mod tests {
             reading,
             value,
             time,
+            name: None,
             quantile: None,
             buckets: Vec::new(),
         }

@@ -12,10 +12,11 @@ use crate::sample::{Phase, Sample, Subject};
 use crate::trial::{TrialRecord, TrialStatus};
 
 /// Whose CPU is drawn, from back to front.
-const SUBJECTS: [Subject; 6] = [
+const SUBJECTS: [Subject; 7] = [
     Subject::Node,
     Subject::Harness,
     Subject::VictoriaMetrics,
+    Subject::Intake,
     Subject::Load,
     Subject::Agent,
     Subject::Target,
