@@ -99,6 +99,25 @@ impl Room {
     }
 }
 
+/// A body that can be read from its beginning as often as it takes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sent<'b> {
+    /// As it was sent.
+    pub bytes: &'b [u8],
+    /// How it is compressed.
+    pub encoding: Encoding,
+}
+
+impl<'b> Sent<'b> {
+    /// A reader of what is in it.
+    ///
+    /// # Errors
+    /// As [`Encoding::reader`].
+    pub fn reader(&self) -> Result<Box<dyn BufRead + 'b>, Refusal> {
+        self.encoding.reader(self.bytes)
+    }
+}
+
 /// How a body is compressed.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub enum Encoding {
@@ -129,7 +148,7 @@ impl Encoding {
     ///
     /// # Errors
     /// When the body does not begin as it should.
-    pub fn reader(self, bytes: &[u8]) -> Result<Box<dyn BufRead + '_>, Refusal> {
+    pub fn reader<'b>(self, bytes: &'b [u8]) -> Result<Box<dyn BufRead + 'b>, Refusal> {
         fn limited<'b>(reader: impl Read + 'b) -> Box<dyn BufRead + 'b> {
             let limited = Limited {
                 reader,

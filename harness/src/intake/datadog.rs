@@ -50,13 +50,51 @@ mod field {
 /// The protocol of its spans and statistics, as labels have it.
 const PROTOCOL: &str = "datadog";
 /// Bytes that the texts of an indexed payload may take; an agent sends at most 3.2 MB in all.
-const STRINGS: usize = 8 << 20;
+const STRINGS: usize = 4 << 20;
 
-/// Counts an `AgentPayload`.
+/// The texts of each indexed payload of an `AgentPayload`. They come behind the
+/// spans that refer to them, so a body is read twice.
 ///
 /// # Errors
 /// When it is none.
-pub fn traces(body: &mut dyn BufRead, tally: &mut Tally) -> Result<(), Refusal> {
+pub fn strings(body: &mut dyn BufRead) -> Result<Vec<Strings>, Refusal> {
+    let mut all = Vec::new();
+    let (mut bytes, mut text) = (0, String::new());
+    Wire::new(body).each(TO_THE_END, field::INDEXED_PAYLOADS, |wire, end| {
+        let mut strings = Strings::default();
+        while let Some((number, value)) = wire.next(end)? {
+            match (number, value) {
+                (field::indexed::STRINGS, Value::Bytes(length)) => {
+                    wire.text(length, KEEP, &mut text)?;
+                    // What is beyond the limit can't be referred to, and its
+                    // spans are of an unknown route.
+                    bytes += text.len() + size_of::<Box<str>>();
+                    if bytes <= STRINGS {
+                        strings.0.push(text.as_str().into());
+                    }
+                }
+                (_, other) => wire.skip(other)?,
+            }
+        }
+        bytes += size_of::<Strings>();
+        if bytes <= STRINGS {
+            all.push(strings);
+        }
+        Ok(())
+    })?;
+    Ok(all)
+}
+
+/// Counts an `AgentPayload`, with the [`strings`] of its indexed payloads.
+///
+/// # Errors
+/// When it is none.
+pub fn traces(
+    body: &mut dyn BufRead,
+    strings: &[Strings],
+    tally: &mut Tally,
+) -> Result<(), Refusal> {
+    let (mut all, none) = (strings.iter(), Strings::default());
     let mut wire = Wire::new(body);
     let mut one = Span::default();
     while let Some((number, value)) = wire.next(TO_THE_END)? {
@@ -71,7 +109,8 @@ pub fn traces(body: &mut dyn BufRead, tally: &mut Tally) -> Result<(), Refusal> 
             }
             (field::INDEXED_PAYLOADS, Value::Bytes(length)) => {
                 let end = wire.end(length);
-                indexed(&mut wire, end, &mut one, tally)?;
+                let strings = all.next().unwrap_or(&none);
+                indexed(&mut wire, end, strings, &mut one, tally)?;
             }
             (_, other) => wire.skip(other)?,
         }
@@ -116,56 +155,32 @@ fn plain(wire: &mut Wire<'_>, end: u64, one: &mut Span, tally: &mut Tally) -> Re
     Ok(())
 }
 
-/// The texts of an indexed payload, so far.
-#[derive(Default)]
-struct Strings {
-    texts: Vec<Box<str>>,
-    bytes: usize,
-}
+/// The texts of an indexed payload.
+#[derive(Debug, Default)]
+pub struct Strings(Vec<Box<str>>);
 
 impl Strings {
-    /// Keeps one more. What is beyond the limit can't be referred to, and its
-    /// spans are of an unknown route.
-    fn push(&mut self, text: &str) {
-        self.bytes += text.len() + size_of::<Box<str>>();
-        if self.bytes <= STRINGS {
-            self.texts.push(text.into());
-        }
-    }
-
     fn get(&self, reference: u64) -> &str {
         let index = usize::try_from(reference).ok();
         index
-            .and_then(|index| self.texts.get(index))
+            .and_then(|index| self.0.get(index))
             .map_or("", |text| text)
     }
 }
 
-/// A payload whose texts come first and are referred to by number.
+/// A payload whose texts are referred to by number.
 fn indexed(
     wire: &mut Wire<'_>,
     end: u64,
+    strings: &Strings,
     one: &mut Span,
     tally: &mut Tally,
 ) -> Result<(), Refusal> {
-    let mut strings = Strings::default();
-    let mut text = String::new();
-    while let Some((number, value)) = wire.next(end)? {
-        match (number, value) {
-            (field::indexed::STRINGS, Value::Bytes(length)) => {
-                wire.text(length, KEEP, &mut text)?;
-                strings.push(&text);
-            }
-            (field::indexed::CHUNKS, Value::Bytes(length)) => {
-                let end = wire.end(length);
-                wire.each(end, field::indexed::CHUNK_SPANS, |wire, end| {
-                    indexed_span(wire, end, &strings, one, tally)
-                })?;
-            }
-            (_, other) => wire.skip(other)?,
-        }
-    }
-    Ok(())
+    wire.each(end, field::indexed::CHUNKS, |wire, end| {
+        wire.each(end, field::indexed::CHUNK_SPANS, |wire, end| {
+            indexed_span(wire, end, strings, one, tally)
+        })
+    })
 }
 
 fn indexed_span(

@@ -1,7 +1,6 @@
 //! From a body to counts: what each path takes, in which formats.
 
-use std::io::BufRead;
-
+use super::body::Sent;
 use super::refusal::Refusal;
 use super::tally::Tally;
 use super::{datadog, json, otlp};
@@ -134,10 +133,11 @@ impl Endpoint {
         self,
         format: Format,
         protocol: &str,
-        body: &mut dyn BufRead,
+        sent: Sent<'_>,
         tally: &mut Tally,
     ) -> Result<(), Refusal> {
         use Format::{Json, MessagePack, Protobuf};
+        let body = &mut *sent.reader()?;
         match (self, format) {
             (Endpoint::OtlpTraces, Protobuf) => otlp::traces(body, protocol, tally),
             (Endpoint::OtlpTraces, Json) => json::traces(body, protocol, tally),
@@ -145,7 +145,11 @@ impl Endpoint {
             (Endpoint::OtlpMetrics, Json) => json::metrics(body, tally),
             (Endpoint::OtlpLogs, Protobuf) => otlp::logs(body, tally),
             (Endpoint::OtlpLogs, Json) => json::logs(body, tally),
-            (Endpoint::DatadogTraces, Protobuf) => datadog::traces(body, tally),
+            (Endpoint::DatadogTraces, Protobuf) => {
+                // An agent writes the texts behind what refers to them.
+                let strings = datadog::strings(&mut *sent.reader()?)?;
+                datadog::traces(body, &strings, tally)
+            }
             (Endpoint::DatadogStats, MessagePack) => datadog::stats(body, tally),
             (Endpoint::DatadogSeries, Protobuf) => datadog::series(body, tally),
             (Endpoint::DatadogSeries, Json) => json::series(body, tally),
@@ -161,7 +165,15 @@ impl Endpoint {
 mod tests {
     use proptest::prelude::*;
 
+    use super::super::body::Encoding;
     use super::*;
+
+    fn plain(bytes: &[u8]) -> Sent<'_> {
+        Sent {
+            bytes,
+            encoding: Encoding::Identity,
+        }
+    }
 
     const FORMATS: [Format; 3] = [Format::Protobuf, Format::Json, Format::MessagePack];
 
@@ -185,8 +197,7 @@ mod tests {
         for endpoint in Endpoint::ALL {
             for format in FORMATS {
                 let mut tally = Tally::default();
-                let mut body = bytes;
-                let _ = endpoint.count(format, "x", &mut body, &mut tally);
+                let _ = endpoint.count(format, "x", plain(bytes), &mut tally);
             }
         }
         let _ = super::super::statsd::datagram(bytes, &mut Tally::default());
@@ -210,12 +221,12 @@ mod tests {
         fn a_body_cut_short_is_refused(spans in 1u64..20, cut in any::<prop::sample::Index>()) {
             let body = super::super::otlp::tests::request(spans);
             let mut tally = Tally::default();
-            let all = Endpoint::OtlpTraces.count(Format::Protobuf, "x", &mut &body[..], &mut tally);
+            let all = Endpoint::OtlpTraces.count(Format::Protobuf, "x", plain(&body), &mut tally);
             prop_assert_eq!(all, Ok(()));
             prop_assert_eq!(tally.spans.total(), spans);
             let cut = 1 + cut.index(body.len() - 1);
             let mut tally = Tally::default();
-            let part = Endpoint::OtlpTraces.count(Format::Protobuf, "x", &mut &body[..cut], &mut tally);
+            let part = Endpoint::OtlpTraces.count(Format::Protobuf, "x", plain(&body[..cut]), &mut tally);
             prop_assert_eq!(part, Err(Refusal::Malformed));
         }
     }
@@ -237,14 +248,18 @@ mod tests {
             ("", Err(Refusal::Malformed)),
         ] {
             let mut tally = Tally::default();
-            let mut body = text.as_bytes();
-            let outcome = Endpoint::OtlpTraces.count(Format::Json, "x", &mut body, &mut tally);
+            let outcome =
+                Endpoint::OtlpTraces.count(Format::Json, "x", plain(text.as_bytes()), &mut tally);
             assert_eq!(outcome, expected, "{text}");
         }
         let deep = "[".repeat(1 << 16);
         for endpoint in [Endpoint::DatadogOther, Endpoint::DatadogLogs] {
-            let mut body = deep.as_bytes();
-            let outcome = endpoint.count(Format::Json, "x", &mut body, &mut Tally::default());
+            let outcome = endpoint.count(
+                Format::Json,
+                "x",
+                plain(deep.as_bytes()),
+                &mut Tally::default(),
+            );
             assert_eq!(outcome, Err(Refusal::Malformed));
         }
     }

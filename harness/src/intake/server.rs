@@ -18,7 +18,7 @@ use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::task::JoinSet;
 
-use super::body::{Encoding, Room};
+use super::body::{Encoding, Room, Sent};
 use super::decode::{Endpoint, Format};
 use super::exposition::Counts;
 use super::refusal::Refusal;
@@ -251,8 +251,7 @@ fn count(
     state: &State,
 ) -> Result<(), Refusal> {
     let mut tally = Tally::default();
-    let mut reader = encoding.reader(bytes)?;
-    endpoint.count(format, protocol, &mut *reader, &mut tally)?;
+    endpoint.count(format, protocol, Sent { bytes, encoding }, &mut tally)?;
     let mut counts = state.counts();
     counts.tally.merge(&tally);
     counts.bytes += bytes.len() as u64;

@@ -102,7 +102,8 @@ pub fn datadog_indexed(count: u64, route: &str) -> Vec<u8> {
     // The kind's field number takes two bytes.
     span.extend(number(16, 2));
     let chunk: Vec<u8> = (0..count).flat_map(|_| bytes(4, &span)).collect();
-    bytes(11, &[strings, bytes(11, &chunk)].concat())
+    // As the agent writes it: the texts last.
+    bytes(11, &[bytes(11, &chunk), strings].concat())
 }
 
 /// Datadog's statistics of so many hits, in MessagePack.
