@@ -80,7 +80,10 @@ pub fn version(packages: &[&str]) -> &'static str {
         let version = lock
             .split_once(&format!("name = \"{name}\"\nversion = \""))
             .and_then(|(_, rest)| rest.split_once('"'));
-        format!("{name} {}", version.map_or("unknown", |(version, _)| version))
+        format!(
+            "{name} {}",
+            version.map_or("unknown", |(version, _)| version)
+        )
     });
     let found: Vec<String> = found.collect();
     let text = format!("{} ({})", env!("CARGO_PKG_VERSION"), found.join(", "));
