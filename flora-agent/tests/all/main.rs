@@ -6,7 +6,9 @@
 mod cost;
 mod errors;
 mod follow;
+mod kubernetes;
 mod lifecycle;
+mod node;
 mod requests;
 mod secrets;
 mod server;

@@ -21,9 +21,14 @@ pub struct Server {
 impl Server {
     /// Starts one in a control group.
     pub fn start(group: &Group) -> Self {
+        Self::listening(group, "127.0.0.1:0")
+    }
+
+    /// Starts one at an address.
+    pub fn listening(group: &Group, address: &str) -> Self {
         let mut child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "server::program", "--ignored", "--nocapture"])
-            .env(MARK, "1")
+            .env(MARK, address)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -132,11 +137,11 @@ impl Client {
 #[test]
 #[ignore = "the program of a server that other tests start"]
 fn program() {
-    if std::env::var_os(MARK).is_none() {
+    let Ok(address) = std::env::var(MARK) else {
         return;
-    }
+    };
     std::io::stdin().read_line(&mut String::new()).unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let listener = TcpListener::bind(address).unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
     for stream in listener.incoming() {
         let stream = stream.unwrap();
