@@ -16,11 +16,14 @@ use crate::bpf::call::enable_statistics;
 use crate::bpf::map::{Entries, Map, MapError};
 use crate::bpf::memory::MemoryError;
 use crate::http::{Body, ListenError, Server, Site};
+use crate::kubernetes::callers::Callers;
+use crate::kubernetes::node::Node;
 use crate::load::{LoadError, Loaded, Settings, load};
 use crate::metrics::counters::Counters;
+use crate::metrics::peers::caller;
 use crate::metrics::process;
 use crate::metrics::routes::{RouteName, Routes};
-use crate::metrics::scrape::{Scrape, container_labels};
+use crate::metrics::scrape::{ContainerLabels, Scrape, container_labels};
 use crate::metrics::text::{family, label, sample, seconds};
 use crate::spans::encode::{Ids, Names, encode};
 use crate::spans::endpoint::Endpoint;
@@ -46,6 +49,8 @@ const LAST_SPANS: Duration = Duration::from_secs(1);
 pub struct Options {
     /// What to watch.
     pub targets: Vec<Target>,
+    /// The node, for the names of its pods.
+    pub node: Node,
     /// Where metrics are served.
     pub listen: SocketAddr,
     /// What the kernel programs are told.
@@ -102,6 +107,7 @@ struct Agent {
     counters: Rc<Counters>,
     routes: Routes,
     watch: Watch,
+    callers: Callers,
     spans: Option<Spans>,
     /// Open while the kernel shall time runs.
     statistics: Option<OwnedFd>,
@@ -167,7 +173,7 @@ impl Agent {
             Some(_) => Some(Ring::new(first.map("SPANS")?)?),
             None => None,
         };
-        let watch = Watch::start(options.targets.clone(), &copies)?;
+        let watch = Watch::start(options.targets.clone(), options.node.clone(), &copies)?;
         // Threads last: the loader had to be alone.
         let spans = match (ring, &options.collector) {
             (Some(ring), Some(endpoint)) => {
@@ -188,6 +194,7 @@ impl Agent {
             counters,
             routes: Routes::default(),
             watch,
+            callers: Callers::default(),
             spans,
             statistics,
         })
@@ -274,16 +281,16 @@ impl Agent {
     }
 
     /// Labels of the containers that something is counted for; others that are gone are forgotten.
-    fn container_labels(&mut self, keys: &Entries, peers: &Entries) -> BTreeMap<u16, String> {
+    fn container_labels(
+        &mut self,
+        keys: &Entries,
+        peers: &Entries,
+    ) -> BTreeMap<u16, ContainerLabels> {
         let of_keys = keys.values().filter_map(|key| {
             let key = u64::from_ne_bytes(key.try_into().ok()?);
             (key != 0).then(|| series_parts(key).0)
         });
-        let of_peers = peers.iter().filter_map(|(key, _)| {
-            let at = std::mem::offset_of!(layout::PeerKey, container);
-            let number = u32::from_ne_bytes(key.get(at..at + 4)?.try_into().ok()?);
-            Some(number as u16)
-        });
+        let of_peers = peers.iter().filter_map(|(key, _)| Some(caller(key)?.0));
         let counted: BTreeSet<u16> = of_keys
             .chain(of_peers)
             .filter(|number| *number != 0)
@@ -294,6 +301,13 @@ impl Agent {
             .into_iter()
             .filter_map(|number| Some((number, container_labels(containers.get(number)?))))
             .collect()
+    }
+
+    /// Learns the pods of callers that are new.
+    fn refresh_callers(&mut self, peers: &Entries) {
+        let asked = peers.iter().filter_map(|(key, _)| Some(caller(key)?.1));
+        let asked: Vec<_> = asked.collect();
+        self.callers.refresh(self.watch.node(), &asked);
     }
 
     /// The families that are small.
@@ -469,6 +483,7 @@ impl Site for Agent {
         let keys = self.entries("SERIES_KEYS");
         self.refresh_routes();
         let peers = self.entries("PEERS");
+        self.refresh_callers(&peers);
         let containers = self.container_labels(&keys, &peers);
         let rest = self.rest();
         let counters = Rc::clone(&self.counters);
@@ -477,7 +492,8 @@ impl Site for Agent {
             &keys,
             &self.routes,
             containers,
-            peers,
+            &peers,
+            &self.callers,
             rest,
         ))
     }

@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mount`]: where the hierarchy of version 2 is mounted
 //! - [`identity`]: the container and pod that a path names
-//! - [`find`]: the control group of a path, a process, a container
+//! - [`find`]: the control group of a path, a process, a container, a pod
 
 pub mod find;
 pub mod identity;

@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::cgroup::mount::Mount;
+use crate::kubernetes::node::Node;
 use crate::load::{self, LoadError, Settings};
 use crate::privileges::{self, Capabilities};
 use crate::watch::{Target, Watch};
@@ -11,7 +12,7 @@ use crate::watch::{Target, Watch};
 const OLDEST: (u32, u32) = (5, 10);
 
 /// Prints a line for everything that is needed; true when all of it is here.
-pub fn run(settings: Settings, targets: &[Target]) -> bool {
+pub fn run(settings: Settings, targets: &[Target], node: &Node) -> bool {
     let mut report = Report { possible: true };
     kernel(&mut report);
     match Mount::find() {
@@ -42,6 +43,7 @@ pub fn run(settings: Settings, targets: &[Target]) -> bool {
             "0: programs are interpreted, which costs several times as much",
         );
     }
+    names(&mut report, node);
     let copies = match load::load(settings, 1) {
         Ok(copies) => copies,
         Err(error @ LoadError::Refused(_)) => {
@@ -73,7 +75,7 @@ pub fn run(settings: Settings, targets: &[Target]) -> bool {
     if targets.is_empty() {
         report.note("attach", "not tried: no control group is given");
     } else if !copies.is_empty() {
-        match Watch::start(targets.to_vec(), &copies) {
+        match Watch::start(targets.to_vec(), node.clone(), &copies) {
             Ok(_) => report.good("attach", "attached and detached again"),
             Err(error) => report.bad("attach", crate::error::text(&error)),
         }
@@ -97,6 +99,27 @@ impl Report {
 
     fn note(&mut self, what: &str, text: impl std::fmt::Display) {
         println!("note     {what}: {text}");
+    }
+}
+
+/// Where names of pods come from; without them, control groups stay.
+fn names(report: &mut Report, node: &Node) {
+    if let Some(path) = node.runtime_directory() {
+        report.good("names of pods", path.display());
+    } else if node.log_directories().is_dir() {
+        let path = node.log_directories();
+        report.note(
+            "names of pods",
+            format!(
+                "only {} is there; containers and callers have none",
+                path.display()
+            ),
+        );
+    } else {
+        report.note(
+            "names of pods",
+            "none: neither a kubelet's nor a runtime's directory is there (see --host-root)",
+        );
     }
 }
 

@@ -12,6 +12,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::agent::{self, AgentError, Options};
 use crate::cgroup::find::{self, Directory, FindError};
 use crate::cgroup::mount::Mount;
+use crate::kubernetes::node::Node;
 use crate::load::{self, LoadError, Settings};
 use crate::spans::endpoint::Endpoint;
 use crate::watch::{AttachError, Target};
@@ -29,6 +30,7 @@ const EXAMPLES: &str = "\
 Examples:
   flora-agent --pid 4711
   flora-agent --container 3f4b0cf1ea1b --listen 127.0.0.1:9464
+  flora-agent --pod shop/cart-7f757457c5-89228
   flora-agent --subtree /sys/fs/cgroup/kubepods.slice --otlp-endpoint http://127.0.0.1:4318
   flora-agent --check
 
@@ -50,9 +52,15 @@ struct Cli {
     /// Watch a container, by its id or the beginning of it
     #[arg(long, value_name = "ID")]
     container: Vec<String>,
+    /// Watch a pod of this node, each container by itself
+    #[arg(long, value_name = "NAMESPACE/NAME", value_parser = pod)]
+    pod: Vec<(String, String)>,
     /// Watch everything below a control group, each container by itself, also those that come later
     #[arg(long, value_name = "PATH")]
     subtree: Vec<PathBuf>,
+    /// Where the node's root is seen; what the kubelet and the runtime keep there tells the names of pods
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    host_root: PathBuf,
     /// Where GET /metrics and /healthz are served
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9464")]
     listen: SocketAddr,
@@ -153,26 +161,28 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::SUCCESS);
     }
     let settings = settings(&cli);
+    let node = Node::new(&cli.host_root);
     if cli.check {
-        let targets = targets(&cli)?;
-        let possible = check::run(settings, &targets);
+        let targets = targets(&cli, &node)?;
+        let possible = check::run(settings, &targets, &node);
         return Ok(if possible {
             ExitCode::SUCCESS
         } else {
             ExitCode::from(MISSING)
         });
     }
-    let targets = targets(&cli)?;
+    let targets = targets(&cli, &node)?;
     if targets.is_empty() {
         return Err(Failure {
             code: USAGE,
             error: anyhow::anyhow!(
-                "nothing to watch: give --cgroup, --pid, --container or --subtree (see --help)"
+                "nothing to watch: give --cgroup, --pid, --container, --pod or --subtree (see --help)"
             ),
         });
     }
     let options = Options {
         targets,
+        node,
         listen: cli.listen,
         settings,
         collector: cli.otlp_endpoint,
@@ -198,7 +208,7 @@ fn settings(cli: &Cli) -> Settings {
 }
 
 /// The control groups that are meant.
-fn targets(cli: &Cli) -> Result<Vec<Target>, FindError> {
+fn targets(cli: &Cli, node: &Node) -> Result<Vec<Target>, FindError> {
     let open = |path: &PathBuf| -> Result<PathBuf, FindError> {
         let directory = Directory::open(path)?;
         // Paths are compared with each other, so each has one name.
@@ -211,7 +221,7 @@ fn targets(cli: &Cli) -> Result<Vec<Target>, FindError> {
     for path in &cli.cgroup {
         targets.push(Target::One(open(path)?));
     }
-    if !cli.pid.is_empty() || !cli.container.is_empty() {
+    if !cli.pid.is_empty() || !cli.container.is_empty() || !cli.pod.is_empty() {
         let mount = Mount::find()?;
         for pid in &cli.pid {
             let path = open(&find::of_process(&mount, *pid)?)?;
@@ -222,6 +232,11 @@ fn targets(cli: &Cli) -> Result<Vec<Target>, FindError> {
         }
         for id in &cli.container {
             targets.push(Target::One(open(&find::of_container(&mount, id)?)?));
+        }
+        for (namespace, pod) in &cli.pod {
+            for path in find::of_pod(&mount, node, namespace, pod)? {
+                targets.push(Target::Each(open(&path)?));
+            }
         }
     }
     for path in &cli.subtree {
@@ -240,6 +255,15 @@ fn sample_mask(text: &str) -> Result<u32, String> {
             let next = every.checked_next_power_of_two().unwrap_or(1 << 31);
             Err(format!("not a power of two; {next} is the next one"))
         }
+    }
+}
+
+fn pod(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((namespace, pod)) if !namespace.is_empty() && !pod.is_empty() => {
+            Ok((namespace.to_owned(), pod.to_owned()))
+        }
+        _ => Err("expected a namespace and a name: shop/cart-0".to_owned()),
     }
 }
 

@@ -6,6 +6,7 @@
 //!
 //! - [`cli`]: options, and what each command does with them
 //! - [`cgroup`]: which control groups are meant
+//! - [`kubernetes`]: what pods are called, and which one has an address
 //! - [`load`]: kernel programs, loaded in a child of their own
 //! - [`bpf`]: maps, programs and links that are open here
 //! - [`watch`]: programs attached, containers told apart
@@ -24,6 +25,7 @@ pub mod check;
 pub mod cli;
 pub mod error;
 pub mod http;
+pub mod kubernetes;
 pub mod load;
 pub mod logging;
 pub mod metrics;

@@ -4,10 +4,12 @@
 //! - [`text`]: the text format of Prometheus
 //! - [`counters`]: the histograms and sums that kernel programs keep
 //! - [`routes`]: routes, their changing parts taken out
+//! - [`peers`]: who called
 //! - [`scrape`]: one answer to `GET /metrics`
 //! - [`process`]: this process
 
 pub mod counters;
+pub mod peers;
 pub mod process;
 pub mod routes;
 pub mod scrape;

@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::bpf::map::MapError;
+use crate::kubernetes::node::Node;
 use crate::load::Loaded;
 
 pub use attachment::AttachError;
@@ -38,7 +39,7 @@ impl Watch {
     ///
     /// # Errors
     /// When a control group is not there, or the kernel does not let programs be attached.
-    pub fn start(targets: Vec<Target>, copies: &[Loaded]) -> Result<Self, AttachError> {
+    pub fn start(targets: Vec<Target>, node: Node, copies: &[Loaded]) -> Result<Self, AttachError> {
         // Programs run for a group and all below, so one below another would be seen twice.
         let outermost = targets.iter().enumerate().filter(|(index, target)| {
             !targets.iter().enumerate().any(|(other_index, other)| {
@@ -52,7 +53,7 @@ impl Watch {
         let mut watch = Watch {
             targets,
             attachments,
-            containers: Containers::default(),
+            containers: Containers::new(node),
             follower: Follower::new(),
         };
         // Numbers first, so that the first request has one.
@@ -94,6 +95,11 @@ impl Watch {
     /// What notices changes.
     pub fn follower(&mut self) -> &mut Follower {
         &mut self.follower
+    }
+
+    /// The node that is watched.
+    pub fn node(&self) -> &Node {
+        self.containers.node()
     }
 
     /// The containers that were seen.

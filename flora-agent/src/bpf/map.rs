@@ -44,6 +44,18 @@ impl Entries {
             .zip(self.values())
     }
 
+    /// Some, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(of: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Self {
+        let mut entries = Entries::default();
+        for (key, value) in of {
+            (entries.key_size, entries.value_size) = (key.len(), value.len());
+            entries.keys.extend(key);
+            entries.values.extend(value);
+        }
+        entries
+    }
+
     /// Each value; those of an array are in order.
     pub fn values(&self) -> impl Iterator<Item = &[u8]> {
         self.values.chunks_exact(self.value_size.max(1))

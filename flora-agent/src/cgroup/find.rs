@@ -1,4 +1,4 @@
-//! The control group of a path, a process, a container.
+//! The control group of a path, a process, a container, a pod.
 
 use std::fs::{self, File};
 use std::io;
@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 
 use nix::sys::statfs::{CGROUP2_SUPER_MAGIC, fstatfs};
 
-use super::identity::container_id;
+use super::identity::{container_id, pod_uid};
 use super::mount::{Mount, MountError, group_of};
+use crate::kubernetes::node::Node;
 
 /// Fewer characters of a container's id could be anything.
 const SHORTEST_ID: usize = 6;
@@ -69,6 +70,27 @@ pub enum FindError {
         id: String,
         /// The ids.
         found: Vec<String>,
+    },
+    /// No such pod.
+    #[error(
+        "no pod {namespace}/{pod} runs on this node: {}",
+        if *named {
+            format!("no control group below {} is of a pod with that name's uid", mount.display())
+        } else {
+            format!("no directory {} begins with {namespace}_{pod}_ (is --host-root the node's root?)", logs.display())
+        }
+    )]
+    Pod {
+        /// Its namespace.
+        namespace: String,
+        /// What was asked for.
+        pod: String,
+        /// Whether the kubelet knows the name.
+        named: bool,
+        /// Where the kubelet makes directories of that name.
+        logs: PathBuf,
+        /// Where its control group was looked for.
+        mount: PathBuf,
     },
     /// Not an id.
     #[error("{0:?} is no container id: at least 6 of its hexadecimal digits are needed")]
@@ -138,7 +160,8 @@ pub fn of_container(mount: &Mount, id: &str) -> Result<PathBuf, FindError> {
         return Err(FindError::Id(id));
     }
     let mut found = Vec::new();
-    search(&mount.point, &id, DEPTH, &mut found);
+    let is_meant = |path: &Path| id_of(path).is_some_and(|name| name.starts_with(&id));
+    search(&mount.point, &is_meant, DEPTH, &mut found);
     match found.len() {
         0 => Err(FindError::Container {
             id,
@@ -156,13 +179,50 @@ fn id_of(path: &Path) -> Option<String> {
     container_id(path.file_name()?.to_str()?).map(str::to_owned)
 }
 
-/// Looks through directories, but not below a container that has been found.
-fn search(directory: &Path, id: &str, depth: usize, found: &mut Vec<PathBuf>) {
+/// The directories of a pod, by its namespace and name: several while one that is replaced still ends.
+///
+/// # Errors
+/// [`FindError`]
+pub fn of_pod(
+    mount: &Mount,
+    node: &Node,
+    namespace: &str,
+    pod: &str,
+) -> Result<Vec<PathBuf>, FindError> {
+    let uids = node.uids(namespace, pod);
+    let is_meant = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str());
+        name.and_then(pod_uid)
+            .is_some_and(|uid| uids.contains(&uid))
+    };
+    let mut found = Vec::new();
+    if !uids.is_empty() {
+        search(&mount.point, &is_meant, DEPTH, &mut found);
+    }
+    if found.is_empty() {
+        return Err(FindError::Pod {
+            namespace: namespace.to_owned(),
+            pod: pod.to_owned(),
+            named: !uids.is_empty(),
+            logs: node.log_directories(),
+            mount: mount.point.clone(),
+        });
+    }
+    Ok(found)
+}
+
+/// Looks through directories, but not below one that has been found.
+fn search(
+    directory: &Path,
+    is_meant: &dyn Fn(&Path) -> bool,
+    depth: usize,
+    found: &mut Vec<PathBuf>,
+) {
     for path in children(directory) {
-        if id_of(&path).is_some_and(|name| name.starts_with(id)) {
+        if is_meant(&path) {
             found.push(path);
         } else if depth > 0 {
-            search(&path, id, depth - 1, found);
+            search(&path, is_meant, depth - 1, found);
         }
     }
 }
@@ -253,6 +313,42 @@ mod tests {
         assert!(error("dddddd").contains("no control group below"));
         assert!(error("ab").contains("at least 6"));
         assert!(error("../../..").contains("no container id"));
+    }
+
+    #[test]
+    fn pods_are_found_by_the_names_that_the_kubelet_gives_directories() {
+        let (_directory, mount) = tree();
+        let root = tempfile::tempdir().unwrap();
+        let node = Node::new(root.path());
+        let uid = "12345678-9abc-def0-1234-56789abcdef0";
+        let error = |pod: &str| of_pod(&mount, &node, "shop", pod).unwrap_err().to_string();
+        for pod in ["cart-0", "gone-0"] {
+            let uid = if pod == "cart-0" {
+                uid
+            } else {
+                &uid.replace('9', "8")
+            };
+            let logs = root.path().join(format!("var/log/pods/shop_{pod}_{uid}"));
+            fs::create_dir_all(logs).unwrap();
+        }
+        assert!(
+            error("gone-0").contains("no control group below"),
+            "{}",
+            error("gone-0")
+        );
+        assert!(error("cart").contains("shop_cart_"), "{}", error("cart"));
+        for name in [
+            format!("kubepods/burstable/pod{uid}"),
+            format!("kubepods.slice/kubepods-pod{}.slice", uid.replace('-', "_")),
+        ] {
+            let path = mount.point.join(name);
+            fs::create_dir_all(path.join(container('f'))).unwrap();
+            assert_eq!(
+                of_pod(&mount, &node, "shop", "cart-0").unwrap(),
+                [path.clone()]
+            );
+            fs::remove_dir_all(path).unwrap();
+        }
     }
 
     #[test]

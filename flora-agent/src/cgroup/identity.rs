@@ -58,7 +58,7 @@ fn is_id(text: &str) -> bool {
 }
 
 /// The pod uid in a directory's name.
-fn pod_uid(name: &str) -> Option<String> {
+pub fn pod_uid(name: &str) -> Option<String> {
     let uid = match name.strip_suffix(".slice") {
         // kubepods-pod<uid>.slice or kubepods-burstable-pod<uid>.slice
         Some(name) if name.starts_with("kubepods") => name.rsplit_once("-pod")?.1,

@@ -4,21 +4,33 @@
 //! once: each piece is made when the one before has been sent.
 
 use std::collections::BTreeMap;
-use std::net::Ipv6Addr;
 use std::rc::Rc;
 
-use flora_agent_common::layout::{BUCKETS, Peer, PeerKey, bucket_end, series_parts};
-use std::mem::offset_of;
+use flora_agent_common::layout::{BUCKETS, bucket_end, series_parts};
 
 use super::counters::{Counters, Field, Histogram};
+use super::peers::{Caller, callers};
 use super::routes::{RouteName, Routes, UNKNOWN};
 use super::text::{family, label, sample, seconds};
 use crate::bpf::map::Entries;
 use crate::http::Body;
+use crate::kubernetes::callers::Callers;
 use crate::watch::containers::Container;
 
 /// From this size on, a piece is sent.
 const PIECE_BYTES: usize = 8 * 1024;
+
+/// The longest path of a control group that is shown.
+const LONGEST_GROUP: usize = 512;
+
+/// The labels of a container, as text.
+#[derive(Clone, Debug, Default)]
+pub struct ContainerLabels {
+    /// Those that its series bear.
+    pub series: String,
+    /// All that is known of it.
+    pub all: String,
+}
 
 /// Slots that are one series to the reader.
 #[derive(Debug)]
@@ -32,34 +44,57 @@ struct Group {
 pub struct Scrape {
     counters: Rc<Counters>,
     groups: Vec<Group>,
-    peers: Entries,
-    containers: BTreeMap<u16, String>,
+    callers: Vec<Caller>,
+    containers: BTreeMap<u16, ContainerLabels>,
     rest: String,
     family: usize,
     item: usize,
 }
 
 /// The labels of a container; those that it has not are left out.
-pub fn container_labels(container: &Container) -> String {
-    let mut labels = String::new();
-    label(&mut labels, "cgroup", &container.group);
+///
+/// A series is named as Kubernetes names its container, so that it goes on when
+/// that is started anew; elsewhere by control group and process.
+pub fn container_labels(container: &Container) -> ContainerLabels {
+    let mut place = String::new();
+    label(&mut place, "cgroup", ending(&container.group));
     if let Some(process) = &container.process {
-        label(&mut labels, "process", process);
+        label(&mut place, "process", process);
     }
     if let Some(uid) = &container.identity.pod_uid {
-        label(&mut labels, "pod_uid", uid);
+        label(&mut place, "pod_uid", uid);
     }
     if let Some(id) = &container.identity.container_id {
-        label(&mut labels, "container_id", id);
+        label(&mut place, "container_id", id);
     }
-    labels
+    let Some(names) = &container.names else {
+        return ContainerLabels {
+            series: place.clone(),
+            all: place,
+        };
+    };
+    let mut series = String::new();
+    names.label(&mut series);
+    ContainerLabels {
+        all: format!("{series},{place}"),
+        series,
+    }
+}
+
+/// The end of a path that is too long: there is the container's id.
+fn ending(path: &str) -> &str {
+    let mut start = path.len().saturating_sub(LONGEST_GROUP);
+    while !path.is_char_boundary(start) {
+        start += 1;
+    }
+    &path[start..]
 }
 
 /// Slots by their labels: two whose labels are the same are one series.
 fn groups(
     keys: &Entries,
     routes: &Routes,
-    containers: &BTreeMap<u16, String>,
+    containers: &BTreeMap<u16, ContainerLabels>,
     counters: &Counters,
 ) -> Vec<Group> {
     let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
@@ -72,7 +107,9 @@ fn groups(
             (_, 0) => continue,
             _ => {
                 let (container, route, status) = series_parts(key);
-                let container = containers.get(&container).map_or("", String::as_str);
+                let container = containers
+                    .get(&container)
+                    .map_or("", |labels| labels.series.as_str());
                 series_labels(container, &routes.name(route), status)
             }
         };
@@ -101,15 +138,16 @@ impl Scrape {
         counters: Rc<Counters>,
         keys: &Entries,
         routes: &Routes,
-        containers: BTreeMap<u16, String>,
-        peers: Entries,
+        containers: BTreeMap<u16, ContainerLabels>,
+        peers: &Entries,
+        pods: &Callers,
         rest: String,
     ) -> Self {
         let groups = groups(keys, routes, &containers, &counters);
         Scrape {
             counters,
             groups,
-            peers,
+            callers: callers(peers, pods, &containers),
             containers,
             rest,
             family: 0,
@@ -185,8 +223,9 @@ impl Scrape {
                 let bytes = counters.sum(&group.slots, Field::RESPONSE_BYTES);
                 sample(out, name, &group.labels, bytes);
             }
-            5 | 6 => self.peer(out)?,
-            7 => {
+            5 | 6 => self.caller(out)?,
+            7 => self.container(out)?,
+            8 => {
                 if *item > 0 {
                     return None;
                 }
@@ -210,39 +249,45 @@ impl Scrape {
         Some(())
     }
 
-    fn peer(&self, out: &mut String) -> Option<()> {
-        let (name, help, field) = if self.family == 5 {
+    fn caller(&self, out: &mut String) -> Option<()> {
+        let caller = self.callers.get(self.item)?;
+        let (name, help, count) = if self.family == 5 {
             (
                 "flora_peer_connections_total",
                 "Connections by caller that sent a request. Bounded: the callers heard of last.",
-                offset_of!(Peer, connections),
+                caller.connections,
             )
         } else {
             (
                 "flora_peer_requests_total",
                 "Requests by caller that were answered. Bounded: the callers heard of last.",
-                offset_of!(Peer, requests),
+                caller.requests,
             )
         };
-        let (key, value) = self.peers.iter().nth(self.item)?;
         if self.item == 0 {
             family(out, name, "counter", help);
         }
-        let at = offset_of!(PeerKey, container);
-        let container = u32::from_ne_bytes(key.get(at..at + 4)?.try_into().ok()?);
-        let container = self.containers.get(&(container as u16));
-        let mut labels = container.cloned().unwrap_or_default();
-        let address: [u8; 16] = key.get(..16)?.try_into().ok()?;
-        label(&mut labels, "peer", &peer_text(address));
-        let count = u64::from_ne_bytes(value.get(field..field + 8)?.try_into().ok()?);
+        let container = self.containers.get(&caller.container);
+        let mut labels = container.map_or_else(String::new, |labels| labels.series.clone());
+        caller.label(&mut labels);
         sample(out, name, &labels, count);
         Some(())
     }
-}
 
-/// An address as people write it.
-pub fn peer_text(address: [u8; 16]) -> String {
-    Ipv6Addr::from(address).to_canonical().to_string()
+    fn container(&self, out: &mut String) -> Option<()> {
+        let labels = self.containers.values().nth(self.item)?;
+        let name = "flora_container_info";
+        if self.item == 0 {
+            family(
+                out,
+                name,
+                "gauge",
+                "All that is known of a container that something is counted for.",
+            );
+        }
+        sample(out, name, &labels.all, 1);
+        Some(())
+    }
 }
 
 fn histogram(out: &mut String, name: &str, labels: &str, values: &Histogram) {
@@ -270,7 +315,7 @@ fn histogram(out: &mut String, name: &str, labels: &str, values: &Histogram) {
 
 impl Body for Scrape {
     fn next(&mut self, out: &mut String) {
-        while out.len() < PIECE_BYTES && self.family < 8 {
+        while out.len() < PIECE_BYTES && self.family < 9 {
             if self.write(out).is_none() {
                 self.family += 1;
                 self.item = 0;
@@ -319,10 +364,30 @@ mod tests {
         );
     }
 
+    fn container(group: &str, names: Option<crate::kubernetes::Names>) -> Container {
+        Container::example(group, Some("app"), names)
+    }
+
     #[test]
-    fn addresses() {
-        let four = std::net::Ipv4Addr::new(10, 0, 0, 7).to_ipv6_mapped();
-        assert_eq!(peer_text(four.octets()), "10.0.0.7");
-        assert_eq!(peer_text(Ipv6Addr::LOCALHOST.octets()), "::1");
+    fn a_container_by_its_names_or_its_place() {
+        let labels = container_labels(&container("/a", None));
+        assert_eq!(labels.series, "cgroup=\"/a\",process=\"app\"");
+        assert_eq!(labels.all, labels.series);
+        let names = crate::kubernetes::Names::new("shop", "cart-0");
+        let labels = container_labels(&container("/a", names));
+        let series = "namespace=\"shop\",pod=\"cart-0\",workload=\"cart\"";
+        assert_eq!(labels.series, series);
+        assert_eq!(
+            labels.all,
+            format!("{series},cgroup=\"/a\",process=\"app\"")
+        );
+    }
+
+    #[test]
+    fn long_paths_are_cut_at_their_beginning() {
+        let path = format!("/{}/{}", "ä".repeat(400), "c".repeat(64));
+        let labels = container_labels(&container(&path, None));
+        assert!(labels.series.len() < LONGEST_GROUP + 150);
+        assert!(labels.series.contains(&"c".repeat(64)));
     }
 }

@@ -8,8 +8,8 @@ use std::fmt::Write;
 use flora_agent_common::layout::Span;
 
 use super::json::string;
+use crate::metrics::peers::peer_text;
 use crate::metrics::routes::{RouteName, UNKNOWN};
-use crate::metrics::scrape::peer_text;
 use crate::watch::containers::Container;
 
 /// `SPAN_KIND_SERVER`.
@@ -77,10 +77,13 @@ pub fn encode(spans: &[Span], names: &mut dyn Names, ids: &mut Ids, unix_offset:
 
 fn resource(out: &mut String, container: Option<&Container>) {
     let process = container.and_then(|container| container.process.as_deref());
-    // What the conventions ask for where nobody has said a name.
-    let service = match process {
-        Some(process) => format!("unknown_service:{process}"),
-        None => "unknown_service".to_owned(),
+    let names = container.and_then(|container| container.names.as_ref());
+    let service = match (names, process) {
+        // As the conventions for Kubernetes have it: what made the pod, or else the pod.
+        (Some(names), _) => names.workload.as_ref().unwrap_or(&names.pod).clone(),
+        // What they ask for where nobody has said a name.
+        (None, Some(process)) => format!("unknown_service:{process}"),
+        (None, None) => "unknown_service".to_owned(),
     };
     attribute(out, "service.name", &service);
     let Some(container) = container else {
@@ -90,6 +93,15 @@ fn resource(out: &mut String, container: Option<&Container>) {
     for (name, value) in [
         ("process.executable.name", process),
         ("linux.cgroup", Some(container.group.as_str())),
+        (
+            "k8s.namespace.name",
+            names.map(|names| names.namespace.as_str()),
+        ),
+        ("k8s.pod.name", names.map(|names| names.pod.as_str())),
+        (
+            "k8s.container.name",
+            names.and_then(|names| names.container.as_deref()),
+        ),
         ("k8s.pod.uid", identity.pod_uid.as_deref()),
         ("container.id", identity.container_id.as_deref()),
     ] {
@@ -273,5 +285,25 @@ mod tests {
         assert_eq!(spans[1]["name"], "HTTP");
         assert!(!attributes(&spans[1]).contains_key("http.response.status_code"));
         assert_ne!(spans[0]["traceId"], spans[1]["traceId"]);
+    }
+
+    #[test]
+    fn the_resource_of_a_pod() {
+        let names = crate::kubernetes::Names::new("shop", "cart-7f757457c5-89228").unwrap();
+        let names = names.with_container(Some("app"));
+        let container = Container::example("/kubepods/x", Some("node"), Some(names));
+        let mut out = "[".to_owned();
+        resource(&mut out, Some(&container));
+        let json: Value = serde_json::from_str(&format!("{out}]")).unwrap();
+        let found = attributes(&serde_json::json!({ "attributes": json }));
+        for (name, value) in [
+            ("service.name", "cart"),
+            ("k8s.namespace.name", "shop"),
+            ("k8s.pod.name", "cart-7f757457c5-89228"),
+            ("k8s.container.name", "app"),
+            ("process.executable.name", "node"),
+        ] {
+            assert_eq!(found[name], value, "{name}");
+        }
     }
 }

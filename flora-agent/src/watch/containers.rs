@@ -11,12 +11,17 @@ use super::target::Found;
 use crate::cgroup::find::process_name;
 use crate::cgroup::identity::Identity;
 use crate::cgroup::mount::Mount;
+use crate::kubernetes::Names;
+use crate::kubernetes::node::Node;
 
 /// Control groups that have a number, at most: the map's size.
 pub const GROUPS: usize = 1024;
 
 /// The largest number that fits a series' key.
 const LARGEST: u16 = 0x7fff;
+
+/// How often a container's names are asked for.
+const TRIES: u8 = 5;
 
 /// A container, or a control group that stands for itself.
 #[derive(Clone, Debug)]
@@ -25,12 +30,16 @@ pub struct Container {
     pub group: String,
     /// Pod and container that its path names.
     pub identity: Identity,
+    /// What Kubernetes calls it.
+    pub names: Option<Names>,
     /// What its first process is called, once somebody asked.
     pub process: Option<String>,
     /// Whether its control group is there.
     pub present: bool,
     directory: PathBuf,
     id: u64,
+    /// How often its names may still be asked for.
+    tries: u8,
 }
 
 /// What to tell the kernel programs.
@@ -50,9 +59,48 @@ pub struct Containers {
     last: u16,
     full: bool,
     mount: Option<Mount>,
+    node: Node,
+}
+
+impl Container {
+    /// One, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(group: &str, process: Option<&str>, names: Option<Names>) -> Self {
+        Container {
+            group: group.to_owned(),
+            identity: Identity::of(std::path::Path::new(group)),
+            names,
+            process: process.map(str::to_owned),
+            present: true,
+            directory: group.into(),
+            id: 1,
+            tries: 0,
+        }
+    }
+
+    /// Asks what Kubernetes calls it. What is not there at first may come: a pod's
+    /// control group is made before anything else that tells of it.
+    fn ask(&mut self, node: &Node) {
+        if self.names.is_none() && self.tries > 0 {
+            self.tries -= 1;
+            let Identity {
+                container_id,
+                pod_uid,
+            } = &self.identity;
+            self.names = node.names(container_id.as_deref(), pod_uid.as_deref());
+        }
+    }
 }
 
 impl Containers {
+    /// None yet; those of this node will have names.
+    pub fn new(node: Node) -> Self {
+        Containers {
+            node,
+            ..Containers::default()
+        }
+    }
+
     /// Compares with what is there now.
     pub(super) fn update(&mut self, found: &[Found]) -> Changes {
         let mut changes = Changes::default();
@@ -121,14 +169,25 @@ impl Containers {
             Some(mount) => mount.group(&found.owner),
             None => found.owner.clone(),
         };
-        let container = Container {
-            identity: Identity::of(&group),
+        let identity = Identity::of(&group);
+        let mut container = Container {
+            tries: if identity == Identity::default() {
+                0
+            } else {
+                TRIES
+            },
+            identity,
+            names: None,
             group: group.display().to_string(),
             process: None,
             present: true,
             directory: found.owner.clone(),
             id: found.owner_id,
         };
+        // A container's names go with it, so they are asked for before anything is counted.
+        if container.identity.container_id.is_some() {
+            container.ask(&self.node);
+        }
         log::debug!(cgroup = container.group.as_str(), number = number; "a new container");
         self.known.insert(number, container);
         Some(number)
@@ -138,6 +197,7 @@ impl Containers {
     /// at its start it was still being set up.
     pub fn get(&mut self, number: u16) -> Option<&Container> {
         let container = self.known.get_mut(&number)?;
+        container.ask(&self.node);
         if container.process.is_none() && container.present {
             container.process = process_name(&container.directory);
         }
@@ -148,6 +208,11 @@ impl Containers {
     pub fn forget_all_but(&mut self, counted: &BTreeSet<u16>) {
         self.known
             .retain(|number, container| container.present || counted.contains(number));
+    }
+
+    /// The node that they are on.
+    pub fn node(&self) -> &Node {
+        &self.node
     }
 
     /// How many are there now.

@@ -4,8 +4,9 @@ use std::fs;
 use std::thread;
 use std::time::Duration;
 
+use crate::node::{Described, Node};
 use crate::server::Server;
-use crate::support::{Agent, Group, command, needs_root, run, status};
+use crate::support::{Agent, Group, command, needs_root, run, status, text, wait_until};
 
 /// Instructions that the verifier may go through for a program.
 const VERIFIED: u64 = 300_000;
@@ -65,6 +66,46 @@ fn resident_memory() {
         assert!(maps <= 1024.0 * 1024.0, "{maps} bytes");
         assert_eq!(metrics.requests(&[]), 400.0);
     }
+}
+
+#[test]
+fn resident_memory_on_a_busy_node() {
+    needs_root!("resident_memory_on_a_busy_node");
+    let node = Node::new();
+    let root = Group::new();
+    let server = Server::start(&root);
+    let groups: Vec<_> = (0..250)
+        .map(|number| {
+            let id = format!("{number:064x}");
+            node.add(&Described {
+                id: &id,
+                namespace: "a-namespace-with-a-longer-name",
+                pod: &format!("a-deployment-with-a-longer-name-7f757457c5-{:05}", number),
+                container: (number % 2 == 0).then_some("app"),
+                own_network: true,
+                filling: 64 * 1024,
+            });
+            root.below(&id)
+        })
+        .collect();
+    let agent = Agent::start(&[
+        "--subtree",
+        text(&root.path),
+        "--host-root",
+        text(node.root.path()),
+    ]);
+    // A caller that is no pod: all of the node is looked at.
+    server.connect().get("/a");
+    wait_until("the caller is told of", || {
+        agent.scrape().sum("flora_peer_requests_total", &[]) > 0.0
+    });
+    let resident = status(agent.pid(), "VmRSS:");
+    let peak = status(agent.pid(), "VmHWM:");
+    println!("resident {resident} KiB, peak {peak} KiB, with 250 containers");
+    assert!(resident <= 4 * 1024, "{resident} KiB");
+    assert!(peak <= 6 * 1024, "{peak} KiB");
+    drop(server);
+    drop(groups);
 }
 
 /// CPU time of all threads, in nanoseconds (`/proc/PID/task/TID/schedstat`).

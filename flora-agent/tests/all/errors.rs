@@ -21,6 +21,11 @@ fn arguments_that_are_wrong() {
         ),
         (vec!["--pid", "1", "--listen", "nowhere"], "--listen"),
         (vec!["--pid", "1", "--copies", "0"], "--copies"),
+        (vec!["--pod", "cart-0"], "shop/cart-0"),
+        (
+            vec!["--pod", "no/pod", "--host-root", "/nowhere"],
+            "/nowhere/var/log/pods",
+        ),
     ] {
         let (code, out, error) = run(command().args(&options));
         assert_eq!(code, 2, "{options:?}: {error}");

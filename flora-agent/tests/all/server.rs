@@ -43,7 +43,12 @@ pub struct Server {
 impl Server {
     /// Starts one in a control group.
     pub fn start(group: &Group) -> Self {
-        let mut child = launch(group, "server::program", &[]);
+        Self::listening(group, "127.0.0.1:0")
+    }
+
+    /// Starts one at an address.
+    pub fn listening(group: &Group, address: &str) -> Self {
+        let mut child = launch(group, "server::program", &[address]);
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = lines
             .find_map(|line| {
@@ -150,10 +155,10 @@ impl Client {
 #[test]
 #[ignore = "the program of a server that other tests start"]
 fn program() {
-    if program_options().is_none() {
+    let Some(options) = program_options() else {
         return;
-    }
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    };
+    let listener = TcpListener::bind(&options[0]).unwrap();
     println!("\nlistening on {}", listener.local_addr().unwrap());
     for stream in listener.incoming() {
         let stream = stream.unwrap();
