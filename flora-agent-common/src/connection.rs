@@ -3,9 +3,9 @@
 //! Both kernel programs and the tests run this code; what differs between them
 //! is behind [`Kernel`]. There are two ways through it. A head that lies in one
 //! segment, of a message that ends with the segment or goes on as a body of
-//! known length, takes the short one: [`requests`] and [`responses`]. Everything
-//! else (split heads, pipelining, chunks, several answers in a segment, answers
-//! before the final one) goes through the [`crate::machine`] in a [`Deep`]
+//! known length, takes the short one: [`requests`] and [`responses`]. Several of
+//! them in a segment go through [`crate::heads`], all else (split heads, chunks,
+//! answers before the final one) through the [`crate::machine`], in a [`Deep`]
 //! state that only such connections have: [`scan_requests`], [`scan_responses`].
 //!
 //! # What is exact and what is not
