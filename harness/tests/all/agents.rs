@@ -12,9 +12,13 @@ use crate::support::{
 
 /// A measurement of one scenario that is as short as it can be.
 fn short(name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
+    blocks("2", name, scenarios, out)
+}
+
+fn blocks(blocks: &str, name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
     let mut command = flora_bench();
     command
-        .args(["scenario", name, "--rate", "200", "--blocks", "2"])
+        .args(["scenario", name, "--rate", "200", "--blocks", blocks])
         .args(["--warmup", "200ms", "--measure", "400ms", "--slices", "2"])
         .arg("--out")
         .arg(out)
@@ -213,7 +217,8 @@ fn an_ebpf_program_that_is_left_behind_makes_trials_invalid() {
         return skip(test, &format!("no right to load eBPF programs: {error}"));
     }
     let scenarios = scenarios(&[]);
-    let mut child = short("baseline", scenarios.path(), out.path())
+    // One block: to the next it would be no news.
+    let mut child = blocks("1", "baseline", scenarios.path(), out.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .spawn()
