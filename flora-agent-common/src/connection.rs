@@ -570,6 +570,10 @@ pub(crate) fn open(connection: &mut Connection, answer: &Answer, series: u16, no
 /// More bytes of the response under way. Each segment's would be one more line of memory to add to.
 #[inline(always)]
 fn more<K: Kernel>(kernel: &K, connection: &mut Connection, bytes: u64) {
+    if connection.open_status == 0 {
+        // They answer nothing that was seen.
+        return;
+    }
     connection.open_bytes += bytes;
     connection.open_uncounted += bytes;
     if connection.open_uncounted >= BYTES_COUNTED {
@@ -916,8 +920,12 @@ pub fn scan_responses<K: Kernel>(
             }
         }
         Event::NotHttp => {
-            // Not what answers HTTP: wait for what does.
+            // Not what answers HTTP: wait for what does. What was under way has no end.
             connection.tx = phase::RESYNC;
+            if connection.open_status != 0 {
+                kernel.lost(lost::ABORTED);
+                finish(kernel, connection, kernel.sent());
+            }
             return Scanned::Done;
         }
         _ => {}

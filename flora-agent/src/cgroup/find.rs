@@ -345,7 +345,7 @@ mod tests {
             fs::create_dir_all(path.join(container('f'))).unwrap();
             assert_eq!(
                 of_pod(&mount, &node, "shop", "cart-0").unwrap(),
-                [path.clone()]
+                std::slice::from_ref(&path)
             );
             fs::remove_dir_all(path).unwrap();
         }

@@ -109,7 +109,7 @@ mod tests {
             found.iter().all(|address| !address.is_loopback()),
             "{found:?}"
         );
-        assert_eq!(of_process(Path::new("/nowhere")), [IpAddr::from([0; 4]); 0]);
+        assert!(of_process(Path::new("/nowhere")).is_empty());
     }
 
     proptest! {

@@ -109,7 +109,7 @@ fn resident_memory_on_a_busy_node() {
 }
 
 /// CPU time of all threads, in nanoseconds (`/proc/PID/task/TID/schedstat`).
-fn cpu_nanoseconds(pid: u32) -> u64 {
+pub fn cpu_nanoseconds(pid: u32) -> u64 {
     let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     tasks
         .flatten()
@@ -166,4 +166,45 @@ fn scraped_under_load_it_takes_little() {
     );
     assert!(ratio <= 0.002, "{ratio}");
     assert_eq!(agent.scrape().requests(&[]), f64::from(100 + requests));
+}
+
+/// Where the kernel's time goes, when it is asked for; it isn't otherwise.
+#[test]
+fn runs_are_timed_on_request_alone() {
+    needs_root!("runs_are_timed_on_request_alone");
+    let group = Group::new();
+    let server = Server::start(&group);
+    let plain = Agent::watch(&group, &[]);
+    assert!(!plain.scrape_text().contains("flora_bpf_program_run"));
+    drop(plain);
+    let agent = Agent::watch(&group, &["--bpf-stats"]);
+    assert!(agent.log().contains("DIAGNOSTIC"), "{}", agent.log());
+    let mut client = server.connect();
+    client.get("/warm");
+    let read = || {
+        let metrics = agent.scrape();
+        ["ingress", "egress"].map(|program| {
+            let of = |name| metrics.sum(name, &[("program", program)]);
+            let runs = of("flora_bpf_program_runs_total");
+            (runs, of("flora_bpf_program_run_seconds_total"))
+        })
+    };
+    const REQUESTS: f64 = 1000.0;
+    let before = read();
+    for _ in 0..REQUESTS as usize {
+        client.get("/timed");
+    }
+    let after = read();
+    for (program, (before, after)) in ["ingress", "egress"].iter().zip(before.iter().zip(after)) {
+        let (runs, seconds) = (after.0 - before.0, after.1 - before.1);
+        println!(
+            "{program}: {:.2} runs a request, {:.0} ns each",
+            runs / REQUESTS,
+            seconds / runs * 1e9
+        );
+        // A segment each; acknowledgements of their own come when one side is slow.
+        assert!((1.0..3.0).contains(&(runs / REQUESTS)), "{program}: {runs}");
+        assert!(seconds > 0.0, "{program}");
+    }
+    assert!(agent.scrape_text().contains("flora_bpf_map_bytes"));
 }

@@ -4,6 +4,7 @@
 //! `FLORA_BENCH_REQUIRE_ALL` set they fail instead.
 
 mod accuracy;
+mod bystanders;
 mod cost;
 mod errors;
 mod follow;
