@@ -84,7 +84,7 @@ pub struct Connection {
     pub request_bytes: u32,
     /// Requests that were answered since the caller's entry was brought up to date.
     pub answered: u16,
-    /// The [`epoch`] in which that was.
+    /// When that was, in steps of 2^33 ns.
     pub told: u16,
     /// Method of the request in the first slot.
     pub method: u8,

@@ -5,7 +5,7 @@
 //! request, the time that one may take. Each connection carries one answer.
 //!
 //! # Layout
-//! - [`connection`]: one connection
+//! - `connection`: one connection
 
 mod connection;
 

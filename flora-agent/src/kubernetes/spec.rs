@@ -2,7 +2,7 @@
 //! <https://github.com/opencontainers/runtime-spec/blob/main/config.md>).
 //!
 //! Such a file has some ten kilobytes, most of which is passed over as it is
-//! read; more than [`LARGEST`] bytes are not read at all.
+//! read; more than `LARGEST` bytes are not read at all.
 
 use std::fs::File;
 use std::io::{BufReader, Read};

@@ -1,7 +1,7 @@
 //! Notices control groups that come and go.
 //!
 //! The kernel tells of directories that are made and removed; where it can't
-//! (too many watches), the survey of every [`REGULAR`] interval finds them.
+//! (too many watches), the survey of every `REGULAR` interval finds them.
 
 use std::collections::HashSet;
 use std::os::fd::{AsFd, BorrowedFd};
