@@ -7,7 +7,8 @@
     scripts/flora.py summary DIR    what came of them, as Markdown
     scripts/flora.py chart DIR      cost by number of connections: DIR/connections.svg
 
-Takes about 20 minutes on a machine that does nothing else. The records in results/flora are from all four.
+Takes about half an hour on a machine that does nothing else, most of it the kernel's verifier, which looks at
+each of 16 copies. Further options after DIR go to `scenario`. results/flora/README.md says how its records were made.
 """
 
 import json
@@ -42,7 +43,9 @@ def run(directory):
                 more = "".join(f"\n{key}: {json.dumps(value)}\n" for key, value in changes.items())
                 (pathlib.Path(scenarios) / f"{file}.yaml").write_text(content + more)
             command = ["scenario", "flora", "--amplify", AMPLIFY, "--rate", RATE, "--seed", "16"]
-            options = ["--victoria-metrics", "off", "--scenarios", scenarios, "--out", directory / name]
+            # Long windows: setting an arm up takes far longer than measuring it.
+            window = [] if len(sys.argv) > 3 else ["--blocks", "4", "--measure", "4s", "--slices", "20"]
+            options = [*window, "--victoria-metrics", "off", "--scenarios", scenarios, "--out", directory / name]
             subprocess.run([PROGRAM, *command, *options, *sys.argv[3:]], cwd=ROOT)
 
 
@@ -78,7 +81,7 @@ def summary(directory):
         trials = sum(s["trials"] for s in report["scenarios"])
         yields = {s["telemetry_yield_ratio"] for s in flora}
         print("|", " | ".join([
-            name, str(RUNS[name].get("load", {}).get("connections", 32)), micros(base, 1),
+            name, str(RUNS.get(name, {}).get("load", {}).get("connections", 32)), micros(base, 1),
             micros(slope(report, "everyone")), micros(target), share,
             f"{trials} of {len(report['trials'])}", ", ".join(f"{y:g}" for y in sorted(yields)),
         ]), "|")
@@ -87,7 +90,7 @@ def summary(directory):
 def chart(directory):
     """An SVG with a point and an interval for each number of connections."""
     points = [(RUNS[name]["load"]["connections"], slope(report, "everyone"))
-              for name, report in reports(directory) if "load" in RUNS[name]]
+              for name, report in reports(directory) if "load" in RUNS.get(name, {})]
     points.sort()
     width, height, left, right, top, bottom = 640, 320, 64, 24, 64, 52
     ceiling = max(0.8, max(p["high"] for _, p in points) * 1e6 * 1.1)
