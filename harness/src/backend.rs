@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`Backend`]: what a run asks of every backend
 //! - [`local`]: processes in control groups on this machine
+//! - [`kubernetes`]: pods on the nodes of a cluster
 
 use crate::fingerprint::Fingerprint;
 use crate::plan::{LoadPlan, Plan, TrialPlan};
@@ -10,6 +11,7 @@ use crate::sample::{Phase, Sample};
 use crate::scenario::Scenario;
 use crate::trial::PhaseSpan;
 
+pub mod kubernetes;
 pub mod local;
 
 /// Where trials take place.

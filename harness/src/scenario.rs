@@ -3,6 +3,7 @@
 //! # Layout
 //! - [`Scenario`] and its parts: what the rest of the program works with
 //! - [`wire`]: the YAML form, strict, with defaults from `scenario/defaults.yaml`
+//! - [`kubernetes`]: what is said for clusters
 //! - [`library`]: the files of a directory, by name
 //! - [`placeholder`]: words in an agent's command that the harness fills in
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use self::placeholder::Placeholder;
 
+pub mod kubernetes;
 pub mod library;
 pub mod placeholder;
 pub mod wire;
@@ -45,6 +47,9 @@ pub struct Scenario {
     pub load: Load,
     /// How long and how often.
     pub trials: Trials,
+    /// How target and agent run in a cluster, as far as defaults don't say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kubernetes: Option<kubernetes::Kubernetes>,
     /// SHA-256 of the file that it was read from.
     pub file_sha256: String,
 }

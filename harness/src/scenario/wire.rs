@@ -15,10 +15,13 @@ use sha2::{Digest, Sha256};
 
 use crate::workspace;
 
+use self::kubernetes::WireKubernetes;
 use super::{
     Agent, AgentProcess, AgentScope, Counted, Inject, IntakeCount, Load, Need, PrometheusCounter,
     Scenario, Start, Target, Telemetry, Trials, placeholder,
 };
+
+mod kubernetes;
 
 const DEFAULTS: &str = include_str!("defaults.yaml");
 /// How long an agent's count may still rise after the last answer: a batch that
@@ -88,6 +91,8 @@ pub struct WireScenario {
     /// How long and how often.
     #[serde(default)]
     trials: WireTrials,
+    /// How target and agent run in a cluster.
+    kubernetes: Option<WireKubernetes>,
 }
 
 /// The application under load.
@@ -186,7 +191,7 @@ struct WireAgent {
     /// What the machine must offer for it to run; `list` says what is missing.
     #[serde(default)]
     needs: Vec<Need>,
-    /// Programs that run beside the target, all accounted as the agent. None, `[]`, where the agent is part of the target and what it sends to the intake is counted.
+    /// Programs that run beside the target, all accounted as the agent. None, `[]`, where the agent is part of the target and what it sends to the intake is counted, or where it runs in clusters alone.
     #[schemars(with = "Vec<WireAgentProcess>")]
     processes: Spanned<Vec<WireAgentProcess>>,
     /// How long it may take until it answers and has seen the first request, such as `20s`.
@@ -372,6 +377,8 @@ impl Resolver<'_> {
         })?;
         // Target and agent get the same time to start.
         let limit = defaults.target.startup_timeout.clone();
+        let kubernetes = file.kubernetes.as_ref();
+        let manifests = kubernetes.is_some_and(WireKubernetes::has_manifests);
         Ok(Scenario {
             name,
             question: question.value.trim().to_owned(),
@@ -380,10 +387,14 @@ impl Resolver<'_> {
             target: self.target(file.target, defaults.target)?,
             agent: file
                 .agent
-                .map(|agent| self.agent(agent, limit))
+                .map(|agent| self.agent(agent, limit, manifests))
                 .transpose()?,
             load: self.load(file.load, defaults.load)?,
             trials: self.trials(file.trials, defaults.trials)?,
+            kubernetes: file
+                .kubernetes
+                .map(|kubernetes| self.kubernetes(kubernetes))
+                .transpose()?,
             file_sha256: crate::program::hex(&Sha256::digest(text.as_bytes())),
         })
     }
@@ -433,14 +444,15 @@ impl Resolver<'_> {
         &self,
         file: WireAgent,
         limit: Option<Spanned<WireDuration>>,
+        manifests: bool,
     ) -> Result<Agent, ScenarioFileError> {
         let in_the_target = matches!(file.telemetry, Some(WireTelemetry::Intake(_)));
-        if file.processes.value.is_empty() && !in_the_target {
+        if file.processes.value.is_empty() && !in_the_target && !manifests {
             return Err(self.value(
                 "agent.processes",
                 &file.processes,
                 "an empty list".into(),
-                "at least one process, or `telemetry: {intake: {}}` where the agent is part of the target",
+                "at least one process, or `telemetry: {intake: {}}` where the agent is part of the target, or `kubernetes.manifests` where it runs in clusters alone",
             ));
         }
         let ours = |process: &WireAgentProcess| {

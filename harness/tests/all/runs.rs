@@ -195,6 +195,7 @@ fn scenario(name: &str, blocks: u32) -> Scenario {
             measure_seconds: 10.0,
             slices: 1,
         },
+        kubernetes: None,
         file_sha256: "00".repeat(32),
     }
 }

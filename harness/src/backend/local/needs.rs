@@ -8,7 +8,7 @@ use nix::unistd::{AccessFlags, access};
 use super::cgroup::Hierarchies;
 use crate::observer::ebpf;
 use crate::scenario::placeholder::Placeholder;
-use crate::scenario::{Agent, Need};
+use crate::scenario::{Agent, Need, Telemetry};
 
 // From include/uapi/linux/capability.h.
 const NET_ADMIN: u64 = 12;
@@ -20,6 +20,10 @@ const BPF: u64 = 39;
 /// say what to do.
 pub fn missing(agent: &Agent) -> Vec<String> {
     let mut missing = Vec::new();
+    let in_the_target = matches!(agent.telemetry, Some(Telemetry::Intake(_)));
+    if agent.processes.is_empty() && !in_the_target {
+        missing.push("its agent runs in clusters alone; use --backend kubernetes".into());
+    }
     if agent.uses(Placeholder::TargetCgroup) {
         missing.extend(group().err());
     }

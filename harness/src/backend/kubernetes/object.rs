@@ -1,0 +1,76 @@
+//! The objects that a run applies: plain values, made without a cluster, so that
+//! a plan can be printed and held against what it should be.
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+/// Label of everything that belongs to a run: who made it ([`Run::owner`]).
+pub const OWNER: &str = "flora-bench.dev/owner";
+/// Label of everything that belongs to one trial: its number.
+pub const TRIAL: &str = "flora-bench.dev/trial";
+/// Label of what each object is for: `target`, `agent`, `load`, `observer`, `metrics`, `intake`.
+pub const ROLE: &str = "flora-bench.dev/role";
+/// Label and taint of a node: the arm, or the purpose, that it is kept free for.
+pub const GROUP: &str = "flora-bench.dev/group";
+/// Annotation of a node: what it was like before a run took it.
+pub const BEFORE: &str = "flora-bench.dev/before";
+/// Who applies, in the field managers of server-side apply.
+pub const FIELD_MANAGER: &str = "flora-bench";
+
+/// What all objects of one run have in common.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Run {
+    /// The run's namespace.
+    pub namespace: String,
+    /// Who made it, as a label's value: host, process and its start.
+    pub owner: String,
+}
+
+impl Run {
+    /// The labels of an object: the owner, what it is for, and the trial that it goes with.
+    pub fn labels(&self, role: &str, trial: Option<u32>) -> Value {
+        let mut labels = json!({
+            "app.kubernetes.io/managed-by": FIELD_MANAGER,
+            OWNER: self.owner,
+            ROLE: role,
+        });
+        if let Some(trial) = trial {
+            labels[TRIAL] = trial.to_string().into();
+        }
+        labels
+    }
+
+    /// The selector of what [`Run::labels`] labels, as requests take it.
+    pub fn selector(&self, role: Option<&str>, trial: Option<u32>) -> String {
+        let mut selector = format!("{OWNER}={}", self.owner);
+        if let Some(role) = role {
+            selector += &format!(",{ROLE}={role}");
+        }
+        if let Some(trial) = trial {
+            selector += &format!(",{TRIAL}={trial}");
+        }
+        selector
+    }
+}
+
+/// An object from its JSON form.
+///
+/// # Panics
+/// When the value is no object with `apiVersion` and `kind`: a mistake of the
+/// program, since only its own literals are given.
+pub fn object(value: Value) -> DynamicObject {
+    let object: DynamicObject =
+        serde_json::from_value(value).expect("the program's own objects are well-formed");
+    assert!(object.types.is_some(), "an object has a kind");
+    object
+}
+
+/// `kind namespace/name`, as messages name an object.
+pub fn describe(object: &DynamicObject) -> String {
+    let kind = object.types.as_ref().map_or("", |types| &types.kind);
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    match &object.metadata.namespace {
+        Some(namespace) => format!("{kind} {namespace}/{name}"),
+        None => format!("{kind} {name}"),
+    }
+}
