@@ -55,6 +55,9 @@ pub trait Backend {
         &mut self,
         trials: &[crate::trial::TrialRecord],
     ) -> impl Future<Output = Vec<Sample>>;
+
+    /// Gives back what was taken for the run, however it went. May be called again.
+    fn release(&mut self) -> impl Future<Output = ()>;
 }
 
 /// How the load is asked for.
@@ -87,6 +90,8 @@ pub struct Observed {
     pub window_unix: Option<(f64, f64)>,
     /// Failures of requests, the first few in words.
     pub failures: Vec<String>,
+    /// The node that the target ran on, where there are several.
+    pub node: Option<String>,
 }
 
 /// Why a trial could not be carried out.
@@ -167,6 +172,9 @@ pub enum TrialError {
     /// A control group can't be made.
     #[error(transparent)]
     Cgroup(#[from] local::cgroup::CgroupError),
+    /// Something in a cluster.
+    #[error(transparent)]
+    Cluster(#[from] kubernetes::ClusterError),
     /// Records can't be written.
     #[error(transparent)]
     Record(#[from] crate::record::RecordError),

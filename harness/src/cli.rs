@@ -3,7 +3,7 @@
 //! # Layout
 //! - [`mod@scenario`] measures
 //! - [`mod@calibrate`] measures a known cost
-//! - [`measure`] is what every command that measures shares
+//! - [`measure`] is what every command that measures shares; [`cluster`] is what names a cluster
 //! - [`mod@resume`] finishes a run that was cut short
 //! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@verify`], [`mod@gate`]
 //!   work from records alone
@@ -22,6 +22,7 @@ use self::exit::Failure;
 
 pub mod calibrate;
 pub mod clean;
+pub mod cluster;
 pub mod compare;
 pub mod doctor;
 pub mod exit;
@@ -90,7 +91,11 @@ enum Command {
     LoadDriver,
     /// The intake that agents send to, a process of its own.
     #[command(hide = true, name = crate::intake::SUBCOMMAND)]
-    Intake,
+    Intake {
+        /// Listen where pods reach it, until a signal comes.
+        #[arg(long)]
+        in_cluster: bool,
+    },
 }
 
 /// How a command prints a table.
@@ -123,7 +128,9 @@ pub fn main() -> ExitCode {
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),
-        Command::Intake => crate::intake::server::main().map_err(Failure::unexpected),
+        Command::Intake { in_cluster } => {
+            crate::intake::server::main(in_cluster).map_err(Failure::unexpected)
+        }
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

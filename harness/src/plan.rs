@@ -36,6 +36,9 @@ pub struct Plan {
     /// a block are alive together and take turns, slice by slice.
     #[serde(default = "one")]
     pub slices: u32,
+    /// How many trials of a block are carried out at the same time, each on nodes of its own.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub parallel: u32,
     /// The smallest difference between two arms that this many blocks should
     /// see in four of five runs, assumed from the spread of recorded runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,6 +58,10 @@ pub struct Plan {
 /// A window in one piece.
 pub fn one() -> u32 {
     1
+}
+
+fn is_one(number: &u32) -> bool {
+    *number == 1
 }
 
 /// The load that every trial of a run gets.
@@ -211,8 +218,13 @@ impl Plan {
 
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
+        let one_after_another = if self.parallel > 1 {
+            self.batches().count()
+        } else {
+            self.trials.len()
+        };
         Duration::from_secs_f64(
-            self.trials.len() as f64
+            one_after_another as f64
                 * trial_seconds(self.warmup_seconds, self.measure_seconds, self.slices),
         )
     }
@@ -222,11 +234,16 @@ impl Plan {
         self.trials.last().map_or(0, |trial| trial.block)
     }
 
-    /// The trials that are carried out together: a block whose arms take turns, or one trial.
+    /// The trials that are carried out together: a block whose arms take turns, those of a
+    /// block that have nodes of their own at the same time, or one trial.
     pub fn batches(&self) -> impl Iterator<Item = &[TrialPlan]> {
-        let together = self.slices > 1;
+        let most = match self.slices {
+            0 | 1 => self.parallel.max(1) as usize,
+            _ => usize::MAX,
+        };
         self.trials
-            .chunk_by(move |a, b| together && a.block == b.block)
+            .chunk_by(|a, b| a.block == b.block)
+            .flat_map(move |block| block.chunks(most))
     }
 
     /// When each trial of a batch warms up, in seconds since the load began.

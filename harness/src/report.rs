@@ -5,6 +5,7 @@
 //! - [`mod@build`]: records → `Report`, pure
 //! - `claims`: which comparisons come first, and in which order
 //! - [`chart`]: `Report` and time series → SVG and PNG
+//! - [`nodes`]: what a node adds, where trials ran on several
 //! - [`console`], [`markdown`], [`csv`], [`html`]: `Report` → text
 //! - [`render`]: all of it → the files of a run directory
 //! - [`mod@format`]: numbers → text
@@ -17,6 +18,7 @@ pub mod csv;
 pub mod format;
 pub mod html;
 pub mod markdown;
+pub mod nodes;
 mod output;
 pub(crate) mod table;
 mod tables;
@@ -100,6 +102,9 @@ pub struct Report {
     pub amplification: Option<Amplification>,
     /// How costs moved while the run went on.
     pub drifts: Vec<DriftReport>,
+    /// What nodes add or save, where trials ran on several.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub nodes: Vec<nodes::NodeReport>,
     /// The same figures by another way.
     pub cross_checks: Vec<CrossCheck>,
     /// What the run did without, and what a reader must know.

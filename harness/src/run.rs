@@ -108,6 +108,7 @@ pub fn lost(plan: &Plan, done: usize, samples: &[Sample]) -> Vec<TrialRecord> {
                 )),
                 phases: Vec::new(),
                 window_unix: None,
+                node: None,
                 analysis: TrialAnalysis::default(),
             })
         })
@@ -150,6 +151,7 @@ fn record(
         error,
         phases: observed.phases,
         window_unix: observed.window_unix,
+        node: observed.node,
         analysis,
     }
 }

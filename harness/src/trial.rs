@@ -28,6 +28,9 @@ pub struct TrialRecord {
     /// The window, in seconds since the epoch, for queries of time series.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window_unix: Option<(f64, f64)>,
+    /// The node that the target ran on, where there are several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What was computed from the trial's samples.
     #[serde(flatten)]
     pub analysis: TrialAnalysis,

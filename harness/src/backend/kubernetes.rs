@@ -6,11 +6,19 @@
 //!
 //! # Layout
 //! - [`Cluster`]: a connection and what belongs to one run there
+//! - [`backend`]: what lives for a whole run: nodes that are taken, namespaces, observers
+//! - [`trial`]: the life of trials; [`system`]: one arm, brought up, watched, taken down
+//! - [`clean`]: giving everything back, also what a run left that was killed
+//! - [`show`]: a plan's objects as text; [`rights`]: what the harness may do, and what it must
 //! - [`client`]: connecting, and what the API server answers in words
+//! - [`owner`]: which process made what stands in the cluster
 //! - [`object`]: the objects that a run applies, as plain values
-//! - [`apply`]: server-side apply and deletion
-//! - [`groups`]: node groups: labels and taints, put there and taken away
+//! - [`target`], [`intake`]: those of the target, and of what agents send to
+//! - [`manifest`]: those of the agent, from the vendor's files
 //! - [`images`]: which image stands for which program
+//! - [`apply`], [`wait`]: server-side apply and deletion, and conditions with a limit
+//! - [`groups`], [`lease`]: node groups: labels and taints, put there and taken away
+//! - [`provisioner`]: where nodes come from
 //! - [`load`]: k6 as a Job or as the operator's `TestRun`
 //! - [`observer`]: the node observer, which reads control groups on the nodes
 //! - [`metrics`]: VictoriaMetrics in the cluster, asked through the API server
@@ -19,13 +27,26 @@ use crate::clock::RunClock;
 use crate::sample::Subject;
 
 pub mod apply;
+pub mod backend;
+pub mod clean;
 pub mod client;
 pub mod groups;
 pub mod images;
+pub mod intake;
+pub mod lease;
 pub mod load;
+pub mod manifest;
 pub mod metrics;
 pub mod object;
 pub mod observer;
+pub mod owner;
+pub mod provisioner;
+pub mod rights;
+pub mod show;
+pub mod system;
+pub mod target;
+pub mod trial;
+pub mod wait;
 
 use self::images::Images;
 use self::object::Run;
@@ -41,6 +62,8 @@ pub struct Cluster {
     pub run: Run,
     /// Which image stands for which program.
     pub images: Images,
+    /// What the cluster serves, of the kinds that were asked for.
+    pub kinds: apply::Kinds,
     /// The run's clock, to place what nodes say in the run's time.
     pub clock: RunClock,
 }
@@ -95,6 +118,21 @@ pub enum ClusterError {
     /// The API server refused something.
     #[error(transparent)]
     Api(#[from] client::ApiError),
+    /// An object can't be applied.
+    #[error(transparent)]
+    Apply(#[from] apply::ApplyError),
+    /// Nodes can't be had.
+    #[error(transparent)]
+    Groups(#[from] groups::GroupError),
+    /// A manifest can't be used.
+    #[error(transparent)]
+    Manifest(#[from] manifest::ManifestError),
+    /// Something did not become ready.
+    #[error(transparent)]
+    Wait(#[from] wait::WaitError),
+    /// Something that the run needs is not as it should be.
+    #[error("{0}")]
+    Missing(String),
     /// Load could not be sent.
     #[error("the load: {0}")]
     Load(String),

@@ -434,6 +434,9 @@ impl Backend for LocalBackend {
         monitor.stop().await;
         samples
     }
+
+    // Groups, processes and the work directory go with the value.
+    async fn release(&mut self) {}
 }
 
 /// Where a program lies is the user's own business; records are published.

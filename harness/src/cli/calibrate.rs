@@ -3,7 +3,7 @@
 use clap::Args;
 
 use super::exit::{self, Failure};
-use super::measure::{self, Bench, Options};
+use super::measure::{self, BackendName, Bench, Options};
 use super::{Format, print, print_json};
 use crate::backend::Backend;
 use crate::calibration::{self, Row};
@@ -117,6 +117,12 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let options = &arguments.options;
+    if options.backend != BackendName::Local {
+        return Err(Failure::message(
+            exit::USAGE,
+            "calibrate measures on this machine; in a cluster, measure the scenarios synthetic-cpu and synthetic-memory",
+        ));
+    }
     let injections = match arguments.inject.as_slice() {
         [] => usual(),
         given => given.to_vec(),

@@ -2,23 +2,39 @@
 
 use clap::Args;
 
+use super::cluster::Access;
 use super::exit::{self, Failure};
-use crate::clean;
+use super::measure::{self, BackendName};
+use crate::backend::TrialError;
+use crate::backend::kubernetes::{self, ClusterError, client};
+use crate::clean::{self, Cleaned};
 
 /// Remove what a run left behind that could not clean up after itself.
 ///
 /// Processes, control groups and work directories of runs that no longer
-/// live. A run that is going on is not touched; nor are results.
+/// live; with --backend kubernetes, their namespaces and other objects in the
+/// cluster, and the labels, taints and leases of nodes that they had taken. A
+/// run that is going on is not touched; nor are results.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
-pub struct Arguments {}
+pub struct Arguments {
+    /// Where to look.
+    #[arg(long, value_enum, default_value_t)]
+    backend: BackendName,
+
+    #[command(flatten)]
+    access: Access,
+}
 
 /// Runs the command.
 ///
 /// # Errors
-/// When something can't be removed.
-pub fn run(_arguments: Arguments) -> Result<(), Failure> {
-    let cleaned = clean::leftovers();
+/// When something can't be removed, or the cluster can't be reached.
+pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    let cleaned = match arguments.backend {
+        BackendName::Local => clean::leftovers(),
+        BackendName::Kubernetes => measure::block_on(in_cluster(&arguments.access))?,
+    };
     for thing in &cleaned.removed {
         super::print(&format!("removed {thing}\n"))?;
     }
@@ -32,4 +48,12 @@ pub fn run(_arguments: Arguments) -> Result<(), Failure> {
         super::print("nothing was left behind\n")?;
     }
     Ok(())
+}
+
+async fn in_cluster(access: &Access) -> Result<Cleaned, Failure> {
+    let cleaned = async {
+        let connection = client::connect(&access.into()).await?;
+        Ok::<_, ClusterError>(kubernetes::clean::leftovers(&connection.client).await?)
+    };
+    Ok(cleaned.await.map_err(TrialError::from)?)
 }

@@ -4,32 +4,48 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::Failure;
-use super::{Format, print, print_json};
+use super::measure::{self, BackendName};
+use super::{Format, cluster, print, print_json};
 use crate::backend::local::cgroup::{Hierarchies, PREFIX, Tree};
 use crate::backend::local::needs;
 use crate::observer::ebpf;
 use crate::owner::Owner;
 use crate::{fingerprint, program};
 
+mod kubernetes;
+
 /// Say what this machine offers, one line each, with the command that mends what is missing.
 ///
 /// Nothing here is required but a CPU: the local backend does without and the
-/// report says so.
+/// report says so. With --backend kubernetes, what a cluster offers and what the
+/// kubeconfig's user may do there; nothing is changed.
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// What to look at.
+    #[arg(long, value_enum, default_value_t)]
+    backend: BackendName,
+
+    #[command(flatten)]
+    cluster: cluster::Options,
 }
 
+/// One line.
 #[derive(Debug, Serialize)]
-struct Finding {
-    name: &'static str,
-    ok: bool,
-    detail: String,
+pub struct Finding {
+    /// What was looked at.
+    pub name: &'static str,
+    /// Whether it is as measuring wants it.
+    pub ok: bool,
+    /// What was found.
+    pub detail: String,
+    /// What to do where it is not.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mend: Option<String>,
+    pub mend: Option<String>,
 }
 
 /// Runs the command.
@@ -37,7 +53,31 @@ struct Finding {
 /// # Errors
 /// When standard output can't be written to.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
-    let findings = vec![
+    let findings = match arguments.backend {
+        BackendName::Local => here(),
+        BackendName::Kubernetes => measure::block_on(kubernetes::findings(&arguments.cluster))?,
+    };
+    match arguments.format {
+        Format::Json => print_json(&findings),
+        Format::Text => {
+            for finding in findings {
+                let mark = if finding.ok { "ok     " } else { "missing" };
+                let mend = finding
+                    .mend
+                    .map(|mend| format!("; mend: {mend}"))
+                    .unwrap_or_default();
+                print(&format!(
+                    "{mark}  {:15}  {}{mend}\n",
+                    finding.name, finding.detail
+                ))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+fn here() -> Vec<Finding> {
+    vec![
         cpus(),
         steal(),
         cgroups(),
@@ -73,24 +113,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             "builds the target app from a checkout",
             "see https://rustup.rs",
         ),
-    ];
-    match arguments.format {
-        Format::Json => print_json(&findings),
-        Format::Text => {
-            for finding in findings {
-                let mark = if finding.ok { "ok     " } else { "missing" };
-                let mend = finding
-                    .mend
-                    .map(|mend| format!("; mend: {mend}"))
-                    .unwrap_or_default();
-                print(&format!(
-                    "{mark}  {:15}  {}{mend}\n",
-                    finding.name, finding.detail
-                ))?;
-            }
-            Ok(())
-        }
-    }
+    ]
 }
 
 fn cpus() -> Finding {

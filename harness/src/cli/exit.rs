@@ -1,6 +1,8 @@
 //! Exit codes: what a script can rely on.
 
 use crate::backend::TrialError;
+use crate::backend::kubernetes::ClusterError;
+use crate::backend::kubernetes::groups::GroupError;
 use crate::record::RecordError;
 use crate::scenario::library::LibraryError;
 
@@ -85,6 +87,9 @@ impl From<TrialError> for Failure {
         match error {
             TrialError::Interrupted => Failure::new(INTERRUPTED, error),
             TrialError::Record(error) => error.into(),
+            TrialError::Cluster(
+                ClusterError::Manifest(_) | ClusterError::Groups(GroupError::NoMatch { .. }),
+            ) => Failure::new(USAGE, error),
             error => Failure::new(MISSING, error),
         }
     }

@@ -8,8 +8,10 @@ use clap::{Args, ValueEnum};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
+use super::cluster;
 use super::exit::{self, Failure};
 use super::progress::Watcher;
+use crate::backend::kubernetes::backend::KubernetesBackend;
 use crate::backend::local::monitor::Choice;
 use crate::backend::local::{GroupChoice, LocalBackend, WorkDirectory};
 use crate::backend::{Backend, LoadRequest, TrialError};
@@ -31,6 +33,13 @@ const TRIAL_EXTRA_SECONDS: f64 = 0.25;
 /// Checks and calibration before the first trial, roughly, in seconds.
 const PREPARATION_SECONDS: f64 = 5.0;
 
+/// The same of a trial in a cluster: pods that are placed, started and ended.
+pub const CLUSTER_TRIAL_EXTRA_SECONDS: f64 = 20.0;
+/// Load before the window in a cluster, at least, where the command line does not say it.
+const CLUSTER_WARMUP_SECONDS: f64 = 5.0;
+/// The window in a cluster, at least, where the command line does not say it.
+const CLUSTER_MEASURE_SECONDS: f64 = 20.0;
+
 /// How long a lock is waited for that somebody else holds.
 const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -38,7 +47,7 @@ const LOCK_PATIENCE: Duration = Duration::from_secs(3);
 #[derive(Clone, Debug, Args)]
 pub struct Options {
     /// Where trials take place.
-    #[arg(long, value_enum, default_value_t = BackendName::Local)]
+    #[arg(long, value_enum, default_value_t)]
     pub backend: BackendName,
 
     /// How many times every arm is measured.
@@ -70,9 +79,9 @@ pub struct Options {
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
 
-    /// What sends the requests.
-    #[arg(long, value_enum, default_value_t = LoadName::Builtin)]
-    pub load: LoadName,
+    /// What sends the requests; the built-in driver without it, and k6 in a cluster.
+    #[arg(long, value_enum)]
+    pub load: Option<LoadName>,
 
     /// The address of a VictoriaMetrics that runs already, or `off`; without
     /// it, one is started when the program is installed.
@@ -91,13 +100,30 @@ pub struct Options {
     /// Where scenario files are.
     #[arg(long, value_name = "DIR")]
     pub scenarios: Option<PathBuf>,
+
+    /// What of a cluster the run may take.
+    #[command(flatten)]
+    pub cluster: cluster::Options,
 }
 
 /// Where trials take place.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq, ValueEnum)]
 pub enum BackendName {
     /// Processes on this machine.
+    #[default]
     Local,
+    /// Pods on the nodes of a cluster that a kubeconfig reaches.
+    Kubernetes,
+}
+
+impl BackendName {
+    /// The name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            BackendName::Local => "local",
+            BackendName::Kubernetes => "kubernetes",
+        }
+    }
 }
 
 /// Which control groups account for the roles.
@@ -125,21 +151,16 @@ impl From<GroupsName> for GroupChoice {
 }
 
 /// What sends the requests.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum LoadName {
     /// The open-loop driver in this program.
     Builtin,
-    /// k6, which must be installed.
+    /// k6, which must be installed; in a cluster by the operator where its kind is served, else as a Job.
     K6,
-}
-
-impl From<LoadName> for LoadDriver {
-    fn from(name: LoadName) -> Self {
-        match name {
-            LoadName::Builtin => LoadDriver::Builtin,
-            LoadName::K6 => LoadDriver::K6,
-        }
-    }
+    /// k6 in a cluster, started by the k6 operator.
+    K6Operator,
+    /// k6 in a cluster, as a plain Job.
+    K6Job,
 }
 
 fn rate(text: &str) -> Result<f64, String> {
@@ -177,13 +198,34 @@ pub fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, 
     runtime.block_on(work)
 }
 
-/// A machine that is ready to measure, and this program's right to it.
-pub struct Bench {
+/// A place that is ready to measure, and this program's right to it.
+pub struct Bench<B = LocalBackend> {
     /// Before the lock, so that all is gone when another may begin.
-    pub backend: LocalBackend,
+    pub backend: B,
     /// The run's clock.
     pub clock: RunClock,
-    _lock: File,
+    /// Of this machine; nodes of a cluster have leases.
+    _lock: Option<File>,
+}
+
+impl Bench<KubernetesBackend> {
+    /// Connects to the cluster that the options name; nothing is changed there yet.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn in_cluster(
+        options: &cluster::Options,
+        load: Option<LoadName>,
+        clock: RunClock,
+    ) -> Result<Self, Failure> {
+        let cancel = watch_signals().map_err(|error| Failure::unexpected(error.into()))?;
+        let backend = KubernetesBackend::connect(options.settings(load), clock, cancel).await;
+        Ok(Bench {
+            backend: backend.map_err(TrialError::from)?,
+            clock,
+            _lock: None,
+        })
+    }
 }
 
 impl Bench {
@@ -222,10 +264,12 @@ impl Bench {
         Ok(Bench {
             backend,
             clock,
-            _lock: lock,
+            _lock: Some(lock),
         })
     }
+}
 
+impl<B: Backend> Bench<B> {
     /// Checks every arm and finds the rate.
     ///
     /// # Errors
@@ -260,6 +304,7 @@ impl Bench {
             let backend = &mut self.backend;
             run::execute(plan, fingerprint, backend, recorder, done, &mut watcher).await
         };
+        self.backend.release().await;
         // Groups and processes go before anything else can fail.
         drop(self);
         match outcome {
@@ -348,6 +393,16 @@ impl Options {
         if let Some(slices) = self.slices {
             arm.trials.slices = slices;
         }
+        if self.backend == BackendName::Kubernetes {
+            // Counters are read once a second there, and turns can't be taken.
+            let trials = &mut arm.trials;
+            if self.warmup.is_none() {
+                trials.warmup_seconds = trials.warmup_seconds.max(CLUSTER_WARMUP_SECONDS);
+            }
+            if self.measure.is_none() {
+                trials.measure_seconds = trials.measure_seconds.max(CLUSTER_MEASURE_SECONDS);
+            }
+        }
         arm
     }
 
@@ -362,9 +417,36 @@ impl Options {
     /// When the arms ask for different ones.
     pub fn load(&self, arms: &[Scenario]) -> Result<LoadRequest, Failure> {
         Ok(LoadRequest {
-            driver: self.load.into(),
+            driver: self.driver()?,
             rate: common_rate(self.rate, arms)?,
         })
+    }
+
+    /// The load driver, which must be one that the backend has.
+    fn driver(&self) -> Result<LoadDriver, Failure> {
+        let refused = |why: &str| Err(Failure::message(exit::USAGE, why));
+        match (self.backend, self.load) {
+            (BackendName::Local, _) if self.cluster.any() => refused(
+                "--kubeconfig, --context, --node-selector, --namespace, --image, --parallel, --provisioner, --node-class and --instance-type are about a cluster; add --backend kubernetes",
+            ),
+            (BackendName::Local, None | Some(LoadName::Builtin)) => Ok(LoadDriver::Builtin),
+            (BackendName::Local, Some(LoadName::K6)) => Ok(LoadDriver::K6),
+            (BackendName::Local, Some(LoadName::K6Operator | LoadName::K6Job)) => {
+                refused("--load k6-operator and k6-job run in a cluster; add --backend kubernetes")
+            }
+            (BackendName::Kubernetes, Some(LoadName::Builtin)) => refused(
+                "the built-in driver sends from this machine; in a cluster k6 does, so leave --load out",
+            ),
+            (BackendName::Kubernetes, _) => Ok(LoadDriver::K6),
+        }
+    }
+
+    /// Starting and stopping of a trial, roughly, in seconds.
+    fn trial_extra_seconds(&self) -> f64 {
+        match self.backend {
+            BackendName::Local => TRIAL_EXTRA_SECONDS,
+            BackendName::Kubernetes => CLUSTER_TRIAL_EXTRA_SECONDS,
+        }
     }
 
     /// How many slices windows are cut into, and why there is only one where
@@ -393,9 +475,18 @@ impl Options {
         ))
     }
 
+    /// How many arms run at the same time.
+    fn parallel(&self, arms: usize) -> u32 {
+        let wanted = self.cluster.parallel.unwrap_or(1);
+        wanted.clamp(1, arms.max(1) as u32)
+    }
+
     /// Why arms can't take turns.
     fn obstacle(&self, arms: &[Scenario]) -> Option<String> {
-        if matches!(self.load, LoadName::K6) {
+        if self.backend == BackendName::Kubernetes {
+            return Some("in a cluster every trial has its node to itself".into());
+        }
+        if self.load == Some(LoadName::K6) {
             return Some("k6 keeps no schedule that others could share".into());
         }
         if matches!(self.victoria_metrics, Some(Choice::Server(_))) {
@@ -447,7 +538,8 @@ impl Options {
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {
-                let trial = plan::trial_seconds(warmup, measure, slices) + TRIAL_EXTRA_SECONDS;
+                let trial =
+                    plan::trial_seconds(warmup, measure, slices) + self.trial_extra_seconds();
                 let left = time.as_secs_f64() - PREPARATION_SECONDS;
                 let blocks = (left / (trial * arms.len() as f64)).floor();
                 if blocks < 1.0 {
@@ -470,15 +562,14 @@ impl Options {
             schema_version: record::SCHEMA_VERSION,
             run: run_name(&self.out, &started, name),
             started,
-            backend: match self.backend {
-                BackendName::Local => "local".into(),
-            },
+            backend: self.backend.as_str().into(),
             seed,
             confidence: CONFIDENCE,
             load,
             warmup_seconds: warmup,
             measure_seconds: measure,
             slices,
+            parallel: self.parallel(arms.len()),
             expected_detectable_ratio: stats::detectable_ratio(
                 plan::assumed_deviation(measure, slices),
                 blocks,

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::exit::{self, Failure};
-use super::measure::{self, Bench, GroupsName};
+use super::measure::{self, BackendName, Bench, GroupsName};
 use crate::backend::local::monitor::Choice;
 use crate::backend::{Backend, LoadRequest};
 use crate::clock::RunClock;
@@ -61,6 +61,15 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         trials,
         ..
     } = &records;
+    if plan.backend != BackendName::Local.as_str() {
+        return Err(Failure::message(
+            exit::USAGE,
+            format!(
+                "{} was made in a cluster, whose nodes and pods are gone; measure anew (its finished trials are still reported)",
+                plan.run
+            ),
+        ));
+    }
     let done = trials.len();
     let left = plan.trials.len().saturating_sub(done);
     if left == 0 {

@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::cluster;
 use super::exit::{self, Failure};
-use super::measure::{self, Bench, Options};
+use super::measure::{self, BackendName, Bench, Options};
 use crate::amplification::{arm_name, copies};
-use crate::backend::Backend;
+use crate::backend::kubernetes::load::Starter;
+use crate::backend::kubernetes::object::Run;
+use crate::backend::kubernetes::{backend, owner, show};
+use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
+use crate::fingerprint::Fingerprint;
 use crate::plan::{LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
@@ -85,23 +90,43 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
             amplified,
             ..options.draw_up(&name, arms, load, Vec::new())?
         };
-        return super::print(&measure::describe(&plan));
+        return match options.backend {
+            BackendName::Local => super::print(&measure::describe(&plan)),
+            BackendName::Kubernetes => show(options, &plan),
+        };
     }
 
-    let groups = options.cgroups.into();
-    let mut bench = Bench::take(
-        &arms,
-        RunClock::start(),
-        &options.victoria_metrics(),
-        groups,
-    )?;
-    let load = bench.preflight(&arms, load).await?;
-    let fingerprint = bench.backend.fingerprint(&arms);
-    let plan = Plan {
-        amplified,
-        ..options.draw_up(&name, arms, load, bench.backend.limitations())?
+    let clock = RunClock::start();
+    match options.backend {
+        BackendName::Local => {
+            let groups = options.cgroups.into();
+            let bench = Bench::take(&arms, clock, &options.victoria_metrics(), groups)?;
+            measured(bench, options, &name, arms, amplified, load).await
+        }
+        BackendName::Kubernetes => {
+            let bench = Bench::in_cluster(&options.cluster, options.load, clock).await?;
+            measured(bench, options, &name, arms, amplified, load).await
+        }
+    }
+}
+
+/// Measures where the bench is, and reports.
+async fn measured<B: Backend>(
+    mut bench: Bench<B>,
+    options: &Options,
+    name: &str,
+    arms: Vec<Scenario>,
+    amplified: Option<String>,
+    load: LoadRequest,
+) -> Result<(), Failure> {
+    let prepared = prepared(&mut bench, options, name, arms, amplified, load).await;
+    let (plan, fingerprint, mut recorder) = match prepared {
+        Ok(prepared) => prepared,
+        Err(failure) => {
+            bench.backend.release().await;
+            return Err(failure);
+        }
     };
-    let mut recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
     let directory = recorder.directory().to_owned();
     measure::announce(&plan, &directory);
     let interrupted = bench
@@ -112,6 +137,25 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     measure::judge(&records, &report, interrupted)
 }
 
+/// Checks every arm, and writes down what is going to be done.
+async fn prepared<B: Backend>(
+    bench: &mut Bench<B>,
+    options: &Options,
+    name: &str,
+    arms: Vec<Scenario>,
+    amplified: Option<String>,
+    load: LoadRequest,
+) -> Result<(Plan, Fingerprint, Recorder), Failure> {
+    let load = bench.preflight(&arms, load).await?;
+    let fingerprint = bench.backend.fingerprint(&arms);
+    let plan = Plan {
+        amplified,
+        ..options.draw_up(name, arms, load, bench.backend.limitations())?
+    };
+    let recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
+    Ok((plan, fingerprint, recorder))
+}
+
 /// The scenarios that were asked for, the baseline and its twin first, with what
 /// the command line says; and the name of the one that is amplified.
 fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failure> {
@@ -119,7 +163,7 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
     let mut names = Vec::new();
     for name in &arguments.names {
         if name == "all" {
-            names.extend(all(&library)?);
+            names.extend(all(&library, arguments.options.backend)?);
         } else {
             names.push(name.clone());
         }
@@ -160,9 +204,20 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
 
 /// Every scenario that can run here and is measured against `baseline`. Those
 /// against another one are named, since one run has one baseline.
-fn all(library: &Library) -> Result<Vec<String>, Failure> {
+fn all(library: &Library, backend: BackendName) -> Result<Vec<String>, Failure> {
     let (mut names, mut left) = (Vec::new(), Vec::new());
-    for name in super::list::runnable(library)? {
+    let runnable = match backend {
+        BackendName::Local => super::list::runnable(library)?,
+        BackendName::Kubernetes => {
+            let mut names = library.names()?;
+            names.retain(|name| {
+                let arm = library.load(name);
+                arm.is_ok_and(|arm| backend::documents(&arm).is_ok())
+            });
+            names
+        }
+    };
+    for name in runnable {
         let ours = library.load(&name)?.baseline() == BASELINE;
         if ours { &mut names } else { &mut left }.push(name);
     }
@@ -228,6 +283,46 @@ fn amplified(one: &Scenario, most: u32) -> Vec<Scenario> {
         arm
     };
     copies(most).into_iter().map(arm).collect()
+}
+
+/// What --dry-run prints of a run in a cluster: the plan and its cost as comments,
+/// then every object, as `kubectl apply -f -` takes them.
+fn show(options: &Options, plan: &Plan) -> Result<(), Failure> {
+    let run = Run {
+        namespace: options
+            .cluster
+            .namespace
+            .clone()
+            .unwrap_or_else(|| "flora-bench-run".into()),
+        owner: owner::current(),
+    };
+    let starter = cluster::starter(options.load).unwrap_or(Starter::Job);
+    let objects = show::plan(plan, &run, &options.cluster.images(), starter);
+    let objects = objects.map_err(TrialError::from)?;
+    let mut text = String::new();
+    for line in measure::describe(plan).lines().chain(cost(plan).lines()) {
+        text += &format!("# {line}\n");
+    }
+    super::print(&(text + &objects))
+}
+
+/// How long a run in a cluster takes, and how much of it.
+fn cost(plan: &Plan) -> String {
+    const BOTH_ENDS_SECONDS: f64 = 60.0;
+    let batches = plan.batches().count() as f64;
+    let checked = plan.arms.len().saturating_sub(1) as f64;
+    let seconds = plan.duration().as_secs_f64()
+        + (batches + checked) * measure::CLUSTER_TRIAL_EXTRA_SECONDS
+        + BOTH_ENDS_SECONDS;
+    let most = plan.arms.len() + 2;
+    let least = plan.parallel as usize + 1;
+    let hours = |nodes: usize| seconds * nodes as f64 / 3600.0;
+    format!(
+        "takes about {} and {least} to {most} nodes, {:.1} to {:.1} node-hours",
+        humantime::format_duration(std::time::Duration::from_secs(seconds as u64)),
+        hours(least),
+        hours(most)
+    )
 }
 
 /// The scenario directory: the one given, `scenarios` here, or the checkout's.

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use super::body::{Encoding, Room, Sent};
@@ -24,6 +25,7 @@ use super::exposition::Counts;
 use super::refusal::Refusal;
 use super::tally::Tally;
 use super::{Addresses, grpc, statsd};
+use crate::backend::kubernetes::intake;
 
 /// The body of an answer.
 pub type Body = UnsyncBoxBody<Bytes, Infallible>;
@@ -61,31 +63,40 @@ impl State {
     }
 }
 
-/// Runs the intake until its standard input ends: the harness is gone then.
+/// Runs the intake until its standard input ends: the harness is gone then. In
+/// a cluster it listens on every address of its pod, until it is told to end.
 ///
 /// # Errors
 /// When no port can be had.
-pub fn main() -> anyhow::Result<()> {
+pub fn main(in_cluster: bool) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(serve())
+    runtime.block_on(serve(in_cluster))
 }
 
-async fn serve() -> anyhow::Result<()> {
+async fn serve(in_cluster: bool) -> anyhow::Result<()> {
     let state = Arc::new(State::default());
     let mut addresses = Vec::new();
-    for surface in [
+    let (address, ports) = match in_cluster {
+        // Whether its nodes have IPv4 or IPv6, and the mapped form of the other.
+        true => (IpAddr::from(Ipv6Addr::UNSPECIFIED), intake::ports()),
+        false => (IpAddr::from(Ipv4Addr::LOCALHOST), [0; 5]),
+    };
+    for (surface, port) in [
         Surface::OtlpHttp,
         Surface::OtlpGrpc,
         Surface::Datadog,
         Surface::Metrics,
-    ] {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    ]
+    .into_iter()
+    .zip(ports)
+    {
+        let listener = TcpListener::bind((address, port)).await?;
         addresses.push(listener.local_addr()?.to_string());
         tokio::spawn(listen(listener, surface, Arc::clone(&state)));
     }
-    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    let socket = UdpSocket::bind((address, ports[4])).await?;
     let statsd = socket.local_addr()?.to_string();
     tokio::spawn(datagrams(socket, Arc::clone(&state)));
     let [otlp_http, otlp_grpc, datadog, metrics] =
@@ -101,6 +112,11 @@ async fn serve() -> anyhow::Result<()> {
     serde_json::to_writer(&mut out, &addresses)?;
     out.write_all(b"\n")?;
     out.flush()?;
+    if in_cluster {
+        let mut terminate = signal(SignalKind::terminate())?;
+        terminate.recv().await;
+        return Ok(());
+    }
     let mut input = tokio::io::stdin();
     while input.read(&mut [0; 64]).await? > 0 {}
     Ok(())

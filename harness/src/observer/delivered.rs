@@ -27,9 +27,12 @@ pub struct Count {
 impl DeliveredReader {
     /// For where an intake serves its counts, `127.0.0.1:PORT`.
     pub fn new(address: &str) -> Self {
-        DeliveredReader {
-            endpoint: Endpoint::new(format!("http://{address}/metrics")),
-        }
+        Self::at(Endpoint::new(format!("http://{address}/metrics")))
+    }
+
+    /// For what serves an intake's counts.
+    pub fn at(endpoint: Endpoint) -> Self {
+        DeliveredReader { endpoint }
     }
 
     /// Everything that it has counted so far.

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use prometheus_parse::{Sample, Scrape, Value};
 
+use crate::backend::kubernetes::client;
+
 /// An address that can't be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {url}: {source}")]
@@ -12,29 +14,70 @@ pub struct ScrapeError {
     /// The address.
     pub url: String,
     /// Why.
-    pub source: reqwest::Error,
+    pub source: Box<dyn std::error::Error + Send + Sync>,
 }
 
 /// How long a program may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// One address that serves Prometheus text.
-#[derive(Clone, Debug)]
+/// Pause between two looks at a program on this machine.
+const POLL: Duration = Duration::from_millis(20);
+/// The same through an API server, which has others to serve.
+const PROXY_POLL: Duration = Duration::from_millis(250);
+
+/// What serves Prometheus text.
+#[derive(Clone)]
 pub struct Endpoint {
-    client: reqwest::Client,
-    /// The address.
+    source: Source,
+    /// The address, for messages.
     pub url: String,
+}
+
+#[derive(Clone)]
+enum Source {
+    /// A program that this process reaches.
+    Http(reqwest::Client),
+    /// Pods, each by its path at the API server; their texts are one.
+    Pods(kube::Client, Vec<String>),
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoint({})", self.url)
+    }
 }
 
 impl Endpoint {
     /// For an address such as `http://127.0.0.1:8080/metrics`.
     pub fn new(url: String) -> Self {
+        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
         Endpoint {
-            client: reqwest::Client::builder()
-                .timeout(TIMEOUT)
-                .build()
-                .expect("a client without TLS can always be built"),
+            source: Source::Http(client.expect("a client without TLS can always be built")),
             url,
+        }
+    }
+
+    /// For the same path of one or more pods, through the API server's proxy.
+    pub fn pods(
+        client: kube::Client,
+        namespace: &str,
+        pods: &[String],
+        port: u16,
+        path: &str,
+    ) -> Self {
+        let proxied =
+            |pod: &String| format!("/api/v1/namespaces/{namespace}/pods/{pod}:{port}/proxy{path}");
+        Endpoint {
+            source: Source::Pods(client, pods.iter().map(proxied).collect()),
+            url: format!("port {port}{path} of {}", pods.join(", ")),
+        }
+    }
+
+    /// How long to wait before it is asked again.
+    pub fn poll(&self) -> Duration {
+        match self.source {
+            Source::Http(_) => POLL,
+            Source::Pods(..) => PROXY_POLL,
         }
     }
 
@@ -43,20 +86,37 @@ impl Endpoint {
     /// # Errors
     /// When there is no answer, or one that says that something is wrong.
     pub async fn text(&self) -> Result<String, ScrapeError> {
-        let failed = |source| ScrapeError {
+        let text = match &self.source {
+            Source::Http(client) => self.get(client).await.map_err(Into::into),
+            Source::Pods(client, paths) => proxied(client, paths).await,
+        };
+        text.map_err(|source| ScrapeError {
             url: self.url.clone(),
             source,
-        };
-        self.client
-            .get(&self.url)
-            .send()
-            .await
-            .and_then(|response| response.error_for_status())
-            .map_err(failed)?
-            .text()
-            .await
-            .map_err(failed)
+        })
     }
+
+    async fn get(&self, client: &reqwest::Client) -> Result<String, reqwest::Error> {
+        let response = client.get(&self.url).send().await?;
+        response.error_for_status()?.text().await
+    }
+}
+
+async fn proxied(
+    client: &kube::Client,
+    paths: &[String],
+) -> Result<String, Box<dyn std::error::Error + Send + Sync>> {
+    let mut texts = String::new();
+    for path in paths {
+        let request = hyper::Request::get(path).body(Vec::new())?;
+        let answer = tokio::time::timeout(TIMEOUT, client.request_text(request));
+        let text = answer
+            .await
+            .map_err(|_| format!("no answer within {TIMEOUT:?}"))?;
+        texts += &text.map_err(|error| client::reason(&error))?;
+        texts.push('\n');
+    }
+    Ok(texts)
 }
 
 /// Sum of a counter over its series that have these labels and are otherwise `wanted`.

@@ -29,8 +29,13 @@ impl TargetMetrics {
     /// For the target at `base` (such as `http://127.0.0.1:8080`) and the
     /// route that is measured.
     pub fn new(base: &str, route: &str) -> Self {
+        Self::at(Endpoint::new(format!("{base}/metrics")), route)
+    }
+
+    /// For what serves a target's metrics.
+    pub fn at(endpoint: Endpoint, route: &str) -> Self {
         TargetMetrics {
-            endpoint: Endpoint::new(format!("{base}/metrics")),
+            endpoint,
             route: route.to_owned(),
         }
     }

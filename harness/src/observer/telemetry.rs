@@ -12,8 +12,6 @@ use super::prometheus::{Endpoint, ScrapeError, series};
 use crate::intake::exposition;
 use crate::scenario::{Counted, PrometheusCounter, Telemetry};
 
-/// Pause between two looks at a counter that may still rise.
-const POLL: Duration = Duration::from_millis(20);
 /// How much longer than it settles a count is awaited that goes on to rise.
 const RISING: Duration = Duration::from_secs(30);
 
@@ -31,6 +29,20 @@ impl TelemetryReader {
     /// For what a scenario says, its placeholders filled in by `fill`; `intake`
     /// is where the intake, if there is one, serves its counts.
     pub fn new(telemetry: &Telemetry, intake: Option<&str>, fill: impl Fn(&str) -> String) -> Self {
+        Self::made(telemetry, intake, None, fill)
+    }
+
+    /// The same, read where the scenario's own address means nothing: in a cluster.
+    pub fn at(endpoint: Endpoint, telemetry: &Telemetry, fill: impl Fn(&str) -> String) -> Self {
+        Self::made(telemetry, None, Some(endpoint), fill)
+    }
+
+    fn made(
+        telemetry: &Telemetry,
+        intake: Option<&str>,
+        endpoint: Option<Endpoint>,
+        fill: impl Fn(&str) -> String,
+    ) -> Self {
         let counter = match telemetry {
             Telemetry::Prometheus(counter) => counter.clone(),
             Telemetry::Intake(count) => PrometheusCounter {
@@ -46,8 +58,9 @@ impl TelemetryReader {
                 settle_seconds: count.settle_seconds,
             },
         };
+        let endpoint = endpoint.unwrap_or_else(|| Endpoint::new(fill(&counter.url)));
         let counter = PrometheusCounter {
-            url: fill(&counter.url),
+            url: endpoint.url.clone(),
             labels: counter
                 .labels
                 .iter()
@@ -57,7 +70,7 @@ impl TelemetryReader {
         };
         TelemetryReader {
             intake: matches!(telemetry, Telemetry::Intake(_)),
-            endpoint: Endpoint::new(counter.url.clone()),
+            endpoint,
             counter,
         }
     }
@@ -65,7 +78,7 @@ impl TelemetryReader {
     /// Waits until the agent answers at all.
     pub async fn ready(&self) {
         while self.requests().await.is_err() {
-            sleep(POLL).await;
+            sleep(self.endpoint.poll()).await;
         }
     }
 
@@ -100,7 +113,7 @@ impl TelemetryReader {
                 return Ok(counted);
             }
             before = Some(counted);
-            sleep(POLL).await;
+            sleep(self.endpoint.poll()).await;
         }
     }
 

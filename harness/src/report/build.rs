@@ -47,6 +47,7 @@ pub fn build(records: &Records) -> Report {
         amplification: amplification(records),
         drifts: differences.drifts,
         scenarios,
+        nodes: super::nodes::nodes(&records.trials),
         cross_checks: cross_checks(records),
         notes: notes(records),
         trials: records.trials.clone(),
@@ -223,6 +224,9 @@ fn notes(records: &Records) -> Vec<String> {
             "This run attached the programs of {scenario}'s agent several times over to find out what one copy costs; arms with more than one copy are an experiment, not an agent that anybody runs."
         ));
     }
+    notes.extend(super::nodes::sentence(&super::nodes::nodes(
+        &records.trials,
+    )));
     for resumption in &records.resumptions {
         let lost = match resumption.lost.as_slice() {
             [] => "nothing was lost".to_owned(),

@@ -11,6 +11,7 @@ mod export;
 mod gate;
 mod history;
 mod intake;
+mod kubernetes;
 mod lifecycle;
 mod records;
 mod resume;

@@ -50,6 +50,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
                 error: None,
                 phases: Vec::new(),
                 window_unix: None,
+                node: None,
                 analysis: TrialAnalysis {
                     telemetry: None,
                     delivered: None,
@@ -79,6 +80,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
             warmup_seconds: 1.0,
             measure_seconds: 10.0,
             slices: 1,
+            parallel: 1,
             amplified: None,
             expected_detectable_ratio: None,
             limitations: Vec::new(),

@@ -613,6 +613,7 @@ fn run(
         noise_floor: Vec::new(),
         amplification: None,
         drifts: Vec::new(),
+        nodes: Vec::new(),
         cross_checks: Vec::new(),
         notes: Vec::new(),
         trials,

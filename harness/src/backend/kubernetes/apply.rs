@@ -1,55 +1,221 @@
 //! Server-side apply, and deletion of what was applied.
 
-use kube::api::{Api, DeleteParams, Patch, PatchParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams};
+use kube::core::discovery::Scope;
+use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 
 use super::Cluster;
-use super::client::{ApiError, code};
-use super::object::{FIELD_MANAGER, describe};
+use super::client::{ApiError, code, is_transient};
+use super::object::{FIELD_MANAGER, OWNER, describe};
+use super::wait::{self, State, WaitError};
 
-/// The API of an object's kind, in its own namespace where it has one.
-///
-/// Right for every kind whose plural follows the rule, as all that the program
-/// makes itself do; those of other people's manifests are looked up.
-pub fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
-    let types = object.types.clone().unwrap_or_default();
+/// How long what is deleted may take to go.
+const GONE: Duration = Duration::from_secs(60);
+
+/// Why an object can't be applied.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// The API server refused it.
+    #[error(transparent)]
+    Api(#[from] ApiError),
+    /// A kind that the cluster does not know.
+    #[error(
+        "{object} is of a kind that this cluster does not serve ({api_version}); install the operator or CRD that brings it, or take the object out of the manifests"
+    )]
+    UnknownKind {
+        /// The object.
+        object: String,
+        /// Its API version.
+        api_version: String,
+    },
+    /// Something of that name that we did not make.
+    #[error(
+        "{object} exists and is not flora-bench's; it is left alone, so remove it or give the scenario's object another name"
+    )]
+    Foreign {
+        /// The object.
+        object: String,
+    },
+}
+
+/// What the cluster serves, of the kinds that were asked for.
+#[derive(Clone, Default)]
+pub struct Kinds(Arc<Mutex<BTreeMap<(String, String), (ApiResource, bool)>>>);
+
+impl Kinds {
+    /// How a kind is called in requests, and whether its objects have namespaces.
+    async fn of(
+        &self,
+        client: &kube::Client,
+        object: &DynamicObject,
+    ) -> Result<(ApiResource, bool), ApplyError> {
+        let types = object.types.clone().unwrap_or_default();
+        let key = (types.api_version.clone(), types.kind.clone());
+        let known = |kinds: &Self| {
+            let kinds = kinds.0.lock().unwrap_or_else(PoisonError::into_inner);
+            kinds.get(&key).cloned()
+        };
+        if let Some(known) = known(self) {
+            return Ok(known);
+        }
+        let unknown = || ApplyError::UnknownKind {
+            object: describe(object),
+            api_version: types.api_version.clone(),
+        };
+        match kube::discovery::pinned_kind(client, &gvk(&types)).await {
+            Ok((resource, capabilities)) => {
+                let found = (resource, capabilities.scope == Scope::Namespaced);
+                let mut kinds = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+                kinds.insert(key, found.clone());
+                Ok(found)
+            }
+            Err(kube::Error::Discovery(_)) => Err(unknown()),
+            Err(error) if code(&error) == Some(404) => Err(unknown()),
+            Err(error) => {
+                let action = format!("look up the kind {}", types.kind);
+                Err(ApiError::new(action, error).into())
+            }
+        }
+    }
+}
+
+fn gvk(types: &TypeMeta) -> GroupVersionKind {
     let (group, version) = match types.api_version.split_once('/') {
         Some((group, version)) => (group, version),
         None => ("", types.api_version.as_str()),
     };
-    let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, &types.kind));
-    match &object.metadata.namespace {
-        Some(namespace) => Api::namespaced_with(cluster.client.clone(), namespace, &resource),
-        None => Api::all_with(cluster.client.clone(), &resource),
-    }
+    GroupVersionKind::gvk(group, version, &types.kind)
+}
+
+/// The API of an object's kind, in its own namespace where it has one.
+///
+/// # Errors
+/// When the cluster does not serve the kind.
+pub async fn api(
+    cluster: &Cluster,
+    object: &DynamicObject,
+) -> Result<Api<DynamicObject>, ApplyError> {
+    let (resource, namespaced) = cluster.kinds.of(&cluster.client, object).await?;
+    let client = cluster.client.clone();
+    Ok(match (&object.metadata.namespace, namespaced) {
+        (Some(namespace), true) => Api::namespaced_with(client, namespace, &resource),
+        (None, true) => Api::namespaced_with(client, &cluster.run.namespace, &resource),
+        (_, false) => Api::all_with(client, &resource),
+    })
 }
 
 /// Applies an object; what it was before, if it was ours, changes to that.
 ///
 /// # Errors
-/// When the API server refuses it.
-pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<DynamicObject, ApiError> {
+/// When the API server refuses it, does not know its kind, or has one of its
+/// name outside of our namespaces that is not ours.
+pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<DynamicObject, ApplyError> {
+    let (_, namespaced) = cluster.kinds.of(&cluster.client, object).await?;
+    let api = api(cluster, object).await?;
     let name = object.metadata.name.clone().unwrap_or_default();
-    api(cluster, object)
-        .patch(
-            &name,
-            &PatchParams::apply(FIELD_MANAGER),
-            &Patch::Apply(object),
-        )
-        .await
-        .map_err(|error| ApiError::new(format!("apply {}", describe(object)), error))
+    let mut object = object.clone();
+    if !namespaced {
+        object.metadata.namespace = None;
+        let standing = api.get_metadata_opt(&name).await;
+        let standing =
+            standing.map_err(|error| ApiError::new(format!("get {}", describe(&object)), error))?;
+        if let Some(standing) = standing {
+            let labels = standing.metadata.labels.unwrap_or_default();
+            if labels.get(OWNER) != Some(&cluster.run.owner) {
+                return Err(ApplyError::Foreign {
+                    object: describe(&object),
+                });
+            }
+        }
+    }
+    let params = PatchParams::apply(FIELD_MANAGER).force();
+    let applied = api.patch(&name, &params, &Patch::Apply(&object)).await;
+    Ok(applied.map_err(|error| ApiError::new(format!("apply {}", describe(&object)), error))?)
 }
 
-/// Deletes an object; one that is gone already is no error.
+/// Deletes an object; one that is gone already is no error, nor is one that is not ours.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<(), ApiError> {
+pub async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<(), ApplyError> {
+    let api = match api(cluster, object).await {
+        Ok(api) => api,
+        // Its kind went with its CRD, and it with its kind.
+        Err(ApplyError::UnknownKind { .. }) => return Ok(()),
+        Err(error) => return Err(error),
+    };
     let name = object.metadata.name.clone().unwrap_or_default();
-    let params = DeleteParams::background();
-    match api(cluster, object).delete(&name, &params).await {
+    match api.delete(&name, &DeleteParams::background()).await {
         Ok(_) => Ok(()),
         Err(error) if code(&error) == Some(404) => Ok(()),
-        Err(error) => Err(ApiError::new(format!("delete {}", describe(object)), error)),
+        Err(error) => Err(ApiError::new(format!("delete {}", describe(object)), error).into()),
     }
+}
+
+/// Deletes objects, the last first, for as long as an API server may be away; then
+/// waits until the pods that a selector matches are gone.
+///
+/// # Errors
+/// With the first object that could not be deleted, after the others were.
+pub async fn delete_all(
+    cluster: &Cluster,
+    objects: &[DynamicObject],
+    namespace: &str,
+    pods: &str,
+) -> Result<(), ApplyError> {
+    let deadline = tokio::time::Instant::now() + GONE;
+    let mut first = None;
+    for object in objects.iter().rev() {
+        loop {
+            match delete(cluster, object).await {
+                Ok(()) => break,
+                Err(ApplyError::Api(error))
+                    if is_transient(&error.source) && tokio::time::Instant::now() < deadline =>
+                {
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+                Err(error) => {
+                    first.get_or_insert(error);
+                    break;
+                }
+            }
+        }
+    }
+    if let Err(error) = pods_gone(cluster, namespace, pods).await {
+        log::warn!("{error}");
+    }
+    first.map_or(Ok(()), Err)
+}
+
+/// Waits until no pod is left that a selector matches.
+///
+/// # Errors
+/// When some are still there after a minute.
+pub async fn pods_gone(
+    cluster: &Cluster,
+    namespace: &str,
+    selector: &str,
+) -> Result<(), WaitError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
+    let params = ListParams::default().labels(selector);
+    wait::until("the end of a trial's pods", GONE, || async {
+        let left = pods.list_metadata(&params).await;
+        let left = left
+            .map_err(|error| ApiError::new(format!("list pods in namespace {namespace}"), error))?;
+        let names: Vec<String> = left
+            .items
+            .into_iter()
+            .filter_map(|pod| pod.metadata.name)
+            .collect();
+        Ok(match names.as_slice() {
+            [] => State::Ready,
+            names => State::NotYet(format!("{} still there", names.join(", "))),
+        })
+    })
+    .await
 }

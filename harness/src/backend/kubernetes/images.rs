@@ -23,6 +23,11 @@ impl Images {
         self.or(program, &format!("flora-bench/{program}{own}"))
     }
 
+    /// What the command line gives for a name, if anything.
+    pub fn given(&self, name: &str) -> Option<&str> {
+        self.given.get(name).map(String::as_str)
+    }
+
     /// The image of a program of somebody else's: the pinned one unless another is given.
     pub fn or(&self, name: &str, pinned: &str) -> String {
         self.given

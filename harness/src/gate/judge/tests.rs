@@ -468,6 +468,7 @@ fn report() -> Report {
             block_ratios: Vec::new(),
         }],
         drifts: Vec::new(),
+        nodes: Vec::new(),
         cross_checks: Vec::new(),
         notes: Vec::new(),
         trials: Vec::new(),

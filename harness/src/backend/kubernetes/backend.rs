@@ -1,0 +1,720 @@
+//! What lives for a whole run in a cluster: nodes that are taken, namespaces,
+//! observers, VictoriaMetrics; and all of it given back.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
+use kube::core::DynamicObject;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::apply::{self, Kinds};
+use super::client::{self, Access, ApiError, Connection, code};
+use super::groups::{self, Arrangement, Candidate, Group};
+use super::images::Images;
+use super::lease::{self, Claim};
+use super::load::{LoadOrder, Starter};
+use super::manifest::{self, Document};
+use super::metrics::Metrics;
+use super::object::Run;
+use super::observer::Observers;
+use super::provisioner::Provisioner;
+use super::system::{self, Site, Stage, System};
+use super::wait::{self, State};
+use super::{Cluster, ClusterError, clean, load, metrics, observer, owner, trial};
+use crate::backend::local::Cancel;
+use crate::backend::{Backend, LoadRequest, Observed, Sink, TrialError};
+use crate::clock::RunClock;
+use crate::fingerprint::{self, Accounting, Fingerprint, Machine, Program};
+use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
+use crate::sample::Sample;
+use crate::scenario::placeholder::{self, Placeholder};
+use crate::scenario::{BASELINE, Scenario, TWIN};
+use crate::trial::TrialRecord;
+
+/// A rate that no target reaches, so that what k6 gets answered is what the target can do.
+const CALIBRATION_RATE: f64 = 50_000.0;
+/// How long the capacity is measured, in seconds.
+const CALIBRATION: f64 = 3.0;
+/// How long a namespace may take to be ready, or to go.
+const NAMESPACE: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// What is asked of the cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    /// Which cluster.
+    pub access: Access,
+    /// Which nodes may be taken; any free one without it.
+    pub node_selector: Option<String>,
+    /// The run's namespace; a new one without it.
+    pub namespace: Option<String>,
+    /// Which image stands for which program.
+    pub images: Images,
+    /// Who starts k6; the operator where its kind is served, without it.
+    pub starter: Option<Starter>,
+    /// How many arms run at the same time.
+    pub parallel: usize,
+    /// Where nodes come from.
+    pub provisioner: Provisioner,
+}
+
+/// A cluster.
+pub struct KubernetesBackend {
+    /// The cluster, and what is the run's there.
+    pub cluster: Cluster,
+    /// The run's clock.
+    pub clock: RunClock,
+    /// Turns true when the run is to end early.
+    pub cancel: Cancel,
+    /// Node observers, where they may run.
+    pub observers: Option<Observers>,
+    /// VictoriaMetrics, where it runs.
+    pub metrics: Option<Metrics>,
+    settings: Settings,
+    url: String,
+    version: String,
+    starter: Starter,
+    arrangement: Option<Arrangement>,
+    documents: BTreeMap<String, Vec<Document>>,
+    nodes: Vec<Node>,
+    /// Nodes whose lease is ours.
+    taken: Vec<String>,
+    namespaces: Vec<String>,
+    renewal: Option<JoinHandle<()>>,
+    programs: Vec<Program>,
+    limitations: Vec<String>,
+}
+
+impl KubernetesBackend {
+    /// Connects to a cluster; nothing is changed there yet.
+    ///
+    /// # Errors
+    /// When there is no connection.
+    pub async fn connect(
+        settings: Settings,
+        clock: RunClock,
+        cancel: Cancel,
+    ) -> Result<Self, ClusterError> {
+        let Connection {
+            client,
+            url,
+            version,
+            ..
+        } = client::connect(&settings.access).await?;
+        let owner = owner::current();
+        let namespace = settings
+            .namespace
+            .clone()
+            .unwrap_or_else(|| default_namespace(&owner));
+        Ok(KubernetesBackend {
+            cluster: Cluster {
+                client,
+                run: Run { namespace, owner },
+                images: settings.images.clone(),
+                kinds: Kinds::default(),
+                clock,
+            },
+            clock,
+            cancel,
+            observers: None,
+            metrics: None,
+            settings,
+            url,
+            version,
+            starter: Starter::Job,
+            arrangement: None,
+            documents: BTreeMap::new(),
+            nodes: Vec::new(),
+            taken: Vec::new(),
+            namespaces: Vec::new(),
+            renewal: None,
+            programs: Vec::new(),
+            limitations: Vec::new(),
+        })
+    }
+
+    /// How many lanes there are.
+    pub fn lanes(&self) -> usize {
+        self.arranged().lanes.len()
+    }
+
+    /// The node of a lane.
+    pub fn lane_node(&self, lane: usize) -> &str {
+        &self.arranged().lanes[lane]
+    }
+
+    /// The namespace of a lane. Arms that run at the same time have one each, so
+    /// that objects of one name don't meet.
+    pub fn namespace(&self, lane: usize) -> String {
+        match lane {
+            _ if self.settings.parallel <= 1 => self.cluster.run.namespace.clone(),
+            0 => self.cluster.run.namespace.clone(),
+            lane => format!("{}-{}", self.cluster.run.namespace, lane + 1),
+        }
+    }
+
+    /// The documents of an arm's manifests.
+    pub fn documents(&self, arm: &str) -> &[Document] {
+        self.documents.get(arm).map_or(&[], Vec::as_slice)
+    }
+
+    /// The group of the load.
+    pub fn load_group(&self) -> Group {
+        Group {
+            name: groups::LOAD.into(),
+            nodes: vec![self.arranged().load.clone()],
+        }
+    }
+
+    /// The group of VictoriaMetrics and intake: the load's, where there is no third node.
+    pub fn monitoring(&self) -> Group {
+        let arranged = self.arranged();
+        let shared = arranged.monitoring == arranged.load;
+        Group {
+            name: if shared {
+                groups::LOAD
+            } else {
+                groups::MONITORING
+            }
+            .into(),
+            nodes: vec![arranged.monitoring.clone()],
+        }
+    }
+
+    /// Who starts k6.
+    pub fn starter(&self) -> Starter {
+        self.starter
+    }
+
+    fn arranged(&self) -> &Arrangement {
+        let arrangement = self.arrangement.as_ref();
+        arrangement.expect("nodes are arranged before anything is brought up")
+    }
+
+    /// Takes what the run needs of the cluster.
+    async fn take(&mut self, arms: &[Scenario]) -> Result<(), ClusterError> {
+        if self.arrangement.is_some() {
+            return Ok(());
+        }
+        let client = self.cluster.client.clone();
+        let cleaned = clean::leftovers(&client).await?;
+        for thing in &cleaned.removed {
+            eprintln!("removed what an earlier run left: {thing}");
+        }
+        // What can't be used is found before anything is changed.
+        for arm in arms.iter().filter(|arm| arm.name != TWIN) {
+            self.documents.insert(arm.name.clone(), documents(arm)?);
+        }
+        let twin = self.documents.get(BASELINE).cloned().unwrap_or_default();
+        self.documents.insert(TWIN.to_owned(), twin);
+        self.namespace_is_free().await?;
+        let own = self.cluster.run.namespace.clone();
+        let made = match self.settings.provisioner {
+            Provisioner::Existing => None,
+            Provisioner::Karpenter(_) => {
+                // The pods that ask for nodes need it.
+                self.create_namespace(&own).await?;
+                let wanted = arms.len().max(self.settings.parallel) + 2;
+                self.settings
+                    .provisioner
+                    .provide(&self.cluster, wanted)
+                    .await?
+            }
+        };
+        let selector = made.or(self.settings.node_selector.clone());
+        let nodes = groups::nodes(&client, selector.as_deref()).await?;
+        let held: BTreeMap<String, String> = lease::list(&client)
+            .await?
+            .iter()
+            .filter(|lease| !lease::is_over(lease))
+            .map(|one| {
+                (
+                    one.metadata.name.clone().unwrap_or_default(),
+                    lease::holder(one),
+                )
+            })
+            .collect();
+        let candidates: Vec<Candidate> = nodes
+            .iter()
+            .map(|node| {
+                let mut candidate = Candidate::of(node);
+                if let Some(holder) = held.get(&lease::name(&candidate.name)) {
+                    let refusal = format!("{} is taken by the run of {holder}", candidate.name);
+                    candidate.refusal.get_or_insert(refusal);
+                }
+                candidate
+            })
+            .collect();
+        let arranged = groups::arrange(&candidates, arms.len(), self.settings.parallel)?;
+        self.limitations
+            .extend(arranged.limitations.iter().cloned());
+        let owner = self.cluster.run.owner.clone();
+        for node in arranged.nodes() {
+            match lease::claim(&client, &node, &owner).await? {
+                Claim::Taken => self.taken.push(node),
+                Claim::Held(holder) => {
+                    return Err(ClusterError::Missing(format!(
+                        "node {node} was just taken by {holder}; start again, or name other nodes with --node-selector"
+                    )));
+                }
+            }
+        }
+        let renewal = lease::keep(client.clone(), self.taken.clone(), owner.clone());
+        self.renewal = Some(tokio::spawn(renewal));
+        self.nodes = nodes
+            .into_iter()
+            .filter(|node| {
+                let name = node.metadata.name.as_ref();
+                name.is_some_and(|name| self.taken.contains(name))
+            })
+            .collect();
+        self.arrangement = Some(arranged);
+        let (load, monitoring) = (self.load_group(), self.monitoring());
+        for lane in 0..self.lanes() {
+            groups::take(&client, self.lane_node(lane), &owner, groups::NOBODY).await?;
+        }
+        for group in [&load, &monitoring] {
+            groups::take(&client, &group.nodes[0], &owner, &group.name).await?;
+        }
+        let mut namespaces: Vec<String> =
+            (0..self.lanes()).map(|lane| self.namespace(lane)).collect();
+        namespaces.dedup();
+        namespaces.retain(|namespace| !self.namespaces.contains(namespace));
+        for namespace in namespaces {
+            self.create_namespace(&namespace).await?;
+        }
+        self.starter = match self.settings.starter {
+            Some(starter) => starter,
+            None => load::starter(&self.cluster).await?,
+        };
+        match observer::deploy(&self.cluster, &self.arranged().lanes.clone()).await {
+            Ok(observers) => self.observers = Some(observers),
+            Err(error) => self.limitations.push(format!(
+                "There was no node observer ({error}): CPU time and memory are the kubelets' own figures, of every ten to fifteen seconds."
+            )),
+        }
+        match metrics::deploy(&self.cluster, &monitoring).await {
+            Ok(metrics) => self.metrics = metrics,
+            Err(error) => {
+                self.limitations.push(format!(
+                    "There was no VictoriaMetrics in the cluster: {error}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    async fn namespace_is_free(&self) -> Result<(), ClusterError> {
+        let name = &self.cluster.run.namespace;
+        let api: Api<Namespace> = Api::all(self.cluster.client.clone());
+        let found = api.get_opt(name).await;
+        let found = found.map_err(|error| ApiError::new(format!("get namespace {name}"), error))?;
+        match found {
+            None => Ok(()),
+            Some(_) => Err(ClusterError::Missing(format!(
+                "the namespace {name} exists and is not this run's; leave --namespace out, or name one that does not exist"
+            ))),
+        }
+    }
+
+    async fn create_namespace(&mut self, name: &str) -> Result<(), ClusterError> {
+        let client = self.cluster.client.clone();
+        let mut labels = self.cluster.run.labels("run", None);
+        // Agents read the node; the stricter levels forbid that.
+        labels["pod-security.kubernetes.io/enforce"] = "privileged".into();
+        let namespace = json!({
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {"name": name, "labels": labels},
+        });
+        let namespace: Namespace =
+            serde_json::from_value(namespace).expect("the program's own objects are well-formed");
+        let api: Api<Namespace> = Api::all(client.clone());
+        let created = api.create(&PostParams::default(), &namespace).await;
+        created.map_err(|error| ApiError::new(format!("create namespace {name}"), error))?;
+        self.namespaces.push(name.to_owned());
+        // No pod can be made before it is there.
+        let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
+        let what = format!("the account `default` of namespace {name}");
+        wait::until(&what, NAMESPACE, || async {
+            let found = accounts.get_opt("default").await;
+            let found = found.map_err(|error| ApiError::new(format!("get {what}"), error))?;
+            Ok(match found {
+                Some(_) => State::Ready,
+                None => State::NotYet("it is not made yet".into()),
+            })
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Brings an arm up once, has it answer a checked request, and finds the
+    /// baseline's capacity if asked to.
+    async fn try_arm(
+        &mut self,
+        arm: &Scenario,
+        calibrate: bool,
+    ) -> Result<Option<f64>, TrialError> {
+        let mut stage = Stage::default();
+        let group = Group {
+            name: arm.name.clone(),
+            nodes: vec![self.lane_node(0).to_owned()],
+        };
+        let namespace = self.namespace(0);
+        let monitoring = self.monitoring();
+        let mut programs = Vec::new();
+        let site = Site {
+            cluster: &self.cluster,
+            arm,
+            documents: self.documents(&arm.name),
+            trial: 0,
+            namespace: &namespace,
+            group: &group,
+            monitoring: &monitoring,
+        };
+        let mut cancel = self.cancel.clone();
+        let outcome = tokio::select! {
+            outcome = self.try_system(site, calibrate, &mut stage, &mut programs) => outcome,
+            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
+        };
+        stage.down(&site).await;
+        self.clear_load(0).await;
+        for program in programs {
+            if !self.programs.contains(&program) {
+                self.programs.push(program);
+            }
+        }
+        outcome
+    }
+
+    async fn try_system(
+        &self,
+        site: Site<'_>,
+        calibrate: bool,
+        stage: &mut Stage,
+        programs: &mut Vec<Program>,
+    ) -> Result<Option<f64>, TrialError> {
+        for node in &site.group.nodes {
+            let assigned = groups::assign(&self.cluster.client, node, Some(&site.group.name));
+            assigned.await.map_err(ClusterError::from)?;
+        }
+        let system = System::up(site, stage).await?;
+        let pods: Vec<_> = std::iter::once(&system.target)
+            .chain(&system.agent)
+            .collect();
+        programs.extend(
+            system::images(&self.cluster, &pods)
+                .await
+                .into_iter()
+                .map(|(image, id)| program(&image, &id)),
+        );
+        if system.prove(site).await? == Some(0.0) {
+            let described = system.telemetry.as_ref().map(|reader| reader.describe());
+            return Err(ClusterError::Missing(format!(
+                "the agent of {} did not account for a request that the target answered ({} stays 0)",
+                site.arm.name,
+                described.unwrap_or_default()
+            ))
+            .into());
+        }
+        if !calibrate {
+            return Ok(None);
+        }
+        let order = LoadOrder {
+            name: "calibration".into(),
+            trial: 0,
+            arm: site.arm.name.clone(),
+            spec: trial::load_spec(
+                site.arm,
+                &system.url,
+                CALIBRATION_RATE,
+                CALIBRATION / 2.0,
+                CALIBRATION,
+            ),
+            image: self.cluster.images.of("k6"),
+            group: self.load_group(),
+            cpus: 1,
+            remote_write: None,
+        };
+        let outcome = load::run(&self.cluster, self.starter, &order).await?;
+        if outcome.result.completed == 0 {
+            return Err(ClusterError::Load(format!(
+                "the target answered no request: {}",
+                outcome.result.failures.join("; ")
+            ))
+            .into());
+        }
+        Ok(Some(
+            outcome.result.completed as f64 / outcome.result.window_seconds,
+        ))
+    }
+
+    /// Deletes what a trial's load left, whether it ended or was cut short.
+    pub(super) async fn clear_load(&self, trial: u32) {
+        let selector = self.cluster.run.selector(None, Some(trial));
+        let namespace = &self.cluster.run.namespace;
+        for kind in LOAD_KINDS {
+            let (version, kind) = kind;
+            let Some(object) = collection(version, kind, namespace) else {
+                continue;
+            };
+            let api = match apply::api(&self.cluster, &object).await {
+                Ok(api) => api,
+                Err(_) => continue,
+            };
+            let params = ListParams::default().labels(&selector);
+            let deleted = api
+                .delete_collection(&DeleteParams::background(), &params)
+                .await;
+            if let Err(error) = deleted
+                && code(&error) != Some(404)
+            {
+                log::warn!(
+                    "cannot delete the {kind}s of trial {trial}: {}",
+                    client::reason(&error)
+                );
+            }
+        }
+        if let Err(error) = apply::pods_gone(&self.cluster, namespace, &selector).await {
+            log::warn!("{error}");
+        }
+    }
+
+    /// Gives everything back. May be called again.
+    pub async fn give_back(&mut self) {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        let client = self.cluster.client.clone();
+        self.observers = None;
+        self.metrics = None;
+        let cleaned = clean::of(
+            &client,
+            &self.cluster.run.owner,
+            &self.taken,
+            &self.namespaces,
+        )
+        .await;
+        for failed in &cleaned.failed {
+            log::warn!(
+                "could not give back {failed}; `flora-bench clean --backend kubernetes` tries again"
+            );
+        }
+        if cleaned.failed.is_empty() {
+            self.taken.clear();
+            self.namespaces.clear();
+            self.arrangement = None;
+        }
+    }
+}
+
+/// What a load is made of.
+const LOAD_KINDS: [(&str, &str); 3] = [
+    ("k6.io/v1alpha1", "TestRun"),
+    ("batch/v1", "Job"),
+    ("v1", "ConfigMap"),
+];
+
+fn collection(version: &str, kind: &str, namespace: &str) -> Option<DynamicObject> {
+    let value = json!({
+        "apiVersion": version, "kind": kind, "metadata": {"name": "", "namespace": namespace},
+    });
+    serde_json::from_value(value).ok()
+}
+
+/// The namespace of a run that is given none.
+fn default_namespace(owner: &str) -> String {
+    use sha2::{Digest, Sha256};
+    let hash = crate::program::hex(&Sha256::digest(owner.as_bytes()));
+    format!("flora-bench-{}", &hash[..8])
+}
+
+/// The documents of an arm's manifests; an agent that has none and is no part of
+/// the target can't run in a cluster.
+///
+/// # Errors
+/// When it can't, or a manifest can't be used.
+pub fn documents(arm: &Scenario) -> Result<Vec<Document>, ClusterError> {
+    let said = arm.kubernetes.clone().unwrap_or_default();
+    let mut documents = Vec::new();
+    for path in &said.manifests {
+        documents.extend(manifest::read(path)?);
+    }
+    if let Some(agent) = &arm.agent
+        && documents.is_empty()
+        && !agent.processes.is_empty()
+    {
+        return Err(ClusterError::Missing(format!(
+            "{} can't run in a cluster: its scenario has no `kubernetes.manifests` for its agent",
+            arm.name
+        )));
+    }
+    let speaks_of_a_port = |text: &String| {
+        placeholder::find(text).is_ok_and(|found| found.contains(&Placeholder::AgentPort))
+    };
+    if super::target::environment(arm)
+        .values()
+        .any(speaks_of_a_port)
+    {
+        return Err(ClusterError::Missing(format!(
+            "{} can't run in a cluster: its target's environment has {}, a port of one machine; say with `kubernetes.env` what it is there",
+            arm.name,
+            Placeholder::AgentPort
+        )));
+    }
+    Ok(documents)
+}
+
+/// An image that took part. Its version is its tag; its digest stands for the program's.
+fn program(image: &str, id: &str) -> Program {
+    let name = manifest::without_tag(image);
+    let tag = image[name.len()..].trim_start_matches([':', '@']);
+    let digest = id
+        .rsplit_once("sha256:")
+        .map(|(_, digest)| digest.to_owned());
+    Program {
+        name: name.to_owned(),
+        version: if tag.is_empty() { "latest" } else { tag }.to_owned(),
+        sha256: digest,
+        command: None,
+    }
+}
+
+impl Backend for KubernetesBackend {
+    async fn preflight(
+        &mut self,
+        arms: &[Scenario],
+        load: LoadRequest,
+    ) -> Result<LoadPlan, TrialError> {
+        self.take(arms).await?;
+        let mut capacity = None;
+        for arm in arms.iter().filter(|arm| arm.name != TWIN) {
+            let calibrate = arm.name == BASELINE && load.rate.is_none();
+            capacity = self.try_arm(arm, calibrate).await?.or(capacity);
+        }
+        let (rate, rate_source) = match (load.rate, capacity) {
+            (Some(rate), _) => (rate, RateSource::Given),
+            (None, Some(capacity)) => (calibrated_rate(capacity), RateSource::Calibrated),
+            (None, None) => {
+                return Err(TrialError::Missing(
+                    "there is no baseline to calibrate a rate from; give one with --rate".into(),
+                ));
+            }
+        };
+        Ok(LoadPlan {
+            driver: LoadDriver::K6,
+            rate,
+            rate_source,
+            capacity,
+        })
+    }
+
+    fn fingerprint(&self, arms: &[Scenario]) -> Fingerprint {
+        let kubernetes = Program {
+            name: "kubernetes".into(),
+            version: self.version.clone(),
+            sha256: None,
+            command: None,
+        };
+        Fingerprint {
+            harness: fingerprint::harness(),
+            machine: self.machine(),
+            cgroups: "of each node's own".into(),
+            cpu_sets: BTreeMap::new(),
+            accounting: match &self.observers {
+                Some(_) => Accounting {
+                    cpu: "node observer".into(),
+                    memory: "node observer".into(),
+                },
+                None => Accounting {
+                    cpu: "kubelet cAdvisor".into(),
+                    memory: "kubelet cAdvisor".into(),
+                },
+            },
+            programs: std::iter::once(kubernetes)
+                .chain(self.programs.iter().cloned())
+                .collect(),
+            scenario_files: arms
+                .iter()
+                .map(|arm| (arm.name.clone(), arm.file_sha256.clone()))
+                .collect(),
+        }
+    }
+
+    fn limitations(&self) -> Vec<String> {
+        self.limitations.clone()
+    }
+
+    async fn begin(&mut self, plan: &Plan, directory: &Path) -> Result<(), TrialError> {
+        self.take(&plan.arms).await?;
+        let text = super::show::plan(plan, &self.cluster.run, &self.cluster.images, self.starter)?;
+        let path = directory.join("objects.yaml");
+        std::fs::write(&path, text).map_err(|source| {
+            TrialError::Record(crate::record::RecordError::Write { path, source })
+        })
+    }
+
+    async fn batch(
+        &mut self,
+        plan: &Plan,
+        trials: &[TrialPlan],
+        sink: &mut dyn Sink,
+    ) -> Vec<Result<Observed, TrialError>> {
+        self.run_batch(plan, trials, sink).await
+    }
+
+    async fn conclude(&mut self, _: &[TrialRecord]) -> Vec<Sample> {
+        Vec::new()
+    }
+
+    async fn release(&mut self) {
+        self.give_back().await;
+    }
+}
+
+impl KubernetesBackend {
+    /// The arms' nodes, as far as they say what they are.
+    fn machine(&self) -> Machine {
+        let lanes = self
+            .arrangement
+            .as_ref()
+            .map(|one| one.lanes.clone())
+            .unwrap_or_default();
+        let of_lanes = self.nodes.iter().filter(|node| {
+            let name = node.metadata.name.as_ref();
+            name.is_some_and(|name| lanes.contains(name))
+        });
+        let mut infos = of_lanes.filter_map(|node| {
+            let status = node.status.as_ref()?;
+            Some((
+                status.node_info.clone()?,
+                status.capacity.clone().unwrap_or_default(),
+            ))
+        });
+        let Some((info, capacity)) = infos.next() else {
+            return fingerprint::machine(0);
+        };
+        let quantity = |name: &str| capacity.get(name).map(|quantity| quantity.0.clone());
+        let memory = quantity("memory").unwrap_or_default();
+        Machine {
+            cpu_model: format!("{} nodes of {}", lanes.len(), info.architecture),
+            cpus: quantity("cpu")
+                .and_then(|text| text.parse().ok())
+                .unwrap_or(0),
+            memory_bytes: memory
+                .strip_suffix("Ki")
+                .and_then(|number| number.parse::<u64>().ok())
+                .unwrap_or(0)
+                * 1024,
+            kernel: format!("{} {}", info.kernel_version, info.container_runtime_version),
+            os: format!(
+                "{}, kubelet {} of {}",
+                info.os_image, info.kubelet_version, self.url
+            ),
+            virtualised: true,
+            governor: None,
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! The target's own objects: a Deployment of one pod, and the Service that load is sent to.
+
+use std::collections::BTreeMap;
+
+use kube::core::DynamicObject;
+use serde_json::{Value, json};
+
+use super::groups::Group;
+use super::images::Images;
+use super::object::{OWNER, ROLE, Run, TRIAL, object};
+use crate::scenario::Scenario;
+
+/// The name of Deployment, Service and container.
+pub const NAME: &str = "target";
+/// The port that it listens on, unless the scenario says another.
+pub const PORT: u16 = 8080;
+/// What it is called in labels.
+pub const ROLE_NAME: &str = "target";
+
+/// Where one trial's objects go.
+#[derive(Clone, Debug)]
+pub struct Place<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// The namespace.
+    pub namespace: &'a str,
+    /// The trial; 0 in a plan that is only shown.
+    pub trial: u32,
+    /// The nodes.
+    pub group: &'a Group,
+}
+
+impl Place<'_> {
+    /// `metadata` of an object with that name and role.
+    pub fn metadata(&self, name: &str, role: &str) -> Value {
+        json!({
+            "name": name,
+            "namespace": self.namespace,
+            "labels": self.run.labels(role, Some(self.trial)),
+        })
+    }
+
+    /// What selects the pods of a role in this trial.
+    pub fn selector(&self, role: &str) -> Value {
+        json!({OWNER: self.run.owner, ROLE: role, TRIAL: self.trial.to_string()})
+    }
+}
+
+/// The port that a scenario's target listens on in a cluster.
+pub fn port(arm: &Scenario) -> u16 {
+    arm.target.port.unwrap_or(PORT)
+}
+
+/// The image of a scenario's target.
+pub fn image(arm: &Scenario, images: &Images) -> String {
+    let said = arm.kubernetes.as_ref();
+    let said = said.and_then(|kubernetes| kubernetes.image.as_deref());
+    match said {
+        Some(image) => images.or(&arm.target.program, image),
+        None => images.of(&arm.target.program),
+    }
+}
+
+/// The target's environment before its placeholders are filled in.
+pub fn environment(arm: &Scenario) -> &BTreeMap<String, String> {
+    let own = arm.kubernetes.as_ref();
+    own.and_then(|kubernetes| kubernetes.env.as_ref())
+        .unwrap_or(&arm.target.env)
+}
+
+/// The target's objects, with its environment filled in.
+pub fn objects(
+    place: &Place<'_>,
+    arm: &Scenario,
+    images: &Images,
+    env: &BTreeMap<String, String>,
+) -> Vec<DynamicObject> {
+    let port = port(arm);
+    let env: Vec<Value> = env
+        .iter()
+        .map(|(name, value)| json!({"name": name, "value": value}))
+        .collect();
+    let deployment = json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": place.metadata(NAME, ROLE_NAME),
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": place.selector(ROLE_NAME)},
+            "template": {
+                "metadata": {"labels": place.run.labels(ROLE_NAME, Some(place.trial))},
+                "spec": {
+                    // It asks the API server nothing, and variables of every Service would be in its environment.
+                    "automountServiceAccountToken": false,
+                    "enableServiceLinks": false,
+                    "terminationGracePeriodSeconds": 5,
+                    "nodeSelector": place.group.node_selector(),
+                    "tolerations": place.group.tolerations(),
+                    "securityContext": {
+                        "runAsNonRoot": true,
+                        "runAsUser": 65532,
+                        "runAsGroup": 65532,
+                        "seccompProfile": {"type": "RuntimeDefault"},
+                    },
+                    "containers": [{
+                        "name": NAME,
+                        "image": image(arm, images),
+                        "imagePullPolicy": "IfNotPresent",
+                        "args": arguments(arm, port),
+                        "env": env,
+                        "ports": [{"name": "http", "containerPort": port}],
+                        "readinessProbe": {
+                            "httpGet": {"path": "/healthz", "port": "http"},
+                            "periodSeconds": 1,
+                        },
+                        // No limits: a quota would turn CPU cost into latency, which is another experiment.
+                        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+                        "securityContext": {
+                            "allowPrivilegeEscalation": false,
+                            "readOnlyRootFilesystem": true,
+                            "capabilities": {"drop": ["ALL"]},
+                        },
+                    }],
+                },
+            },
+        },
+    });
+    let service = json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": place.metadata(NAME, ROLE_NAME),
+        "spec": {
+            "selector": place.selector(ROLE_NAME),
+            "ports": [{"name": "http", "port": port, "targetPort": "http"}],
+        },
+    });
+    vec![object(deployment), object(service)]
+}
+
+fn arguments(arm: &Scenario, port: u16) -> Vec<String> {
+    let target = &arm.target;
+    let mut args = vec![
+        "--listen".to_owned(),
+        format!("0.0.0.0:{port}"),
+        "--objects".to_owned(),
+        target.objects.to_string(),
+        "--work".to_owned(),
+        target.work.to_string(),
+        "--seed".to_owned(),
+        target.seed.to_string(),
+    ];
+    if let Some(inject) = &target.inject {
+        args.extend([
+            "--burn-nanoseconds".to_owned(),
+            format!("{:.0}", inject.cpu_seconds * 1e9),
+            "--hold-bytes".to_owned(),
+            inject.memory_bytes.to_string(),
+        ]);
+    }
+    args.extend(target.args.iter().cloned());
+    args
+}

@@ -1,0 +1,361 @@
+//! The life of trials in the cluster: set up, load, cool down, read, take down.
+
+use std::cell::RefCell;
+
+use super::backend::KubernetesBackend;
+use super::groups::{self, Group};
+use super::load::{LoadOrder, LoadOutcome};
+use super::system::{Site, Stage, System};
+use super::{ClusterError, Scene, load, metrics, observer};
+use crate::backend::{Observed, Sink, TrialError};
+use crate::load::{LoadResult, LoadSpec};
+use crate::plan::{Plan, TrialPlan};
+use crate::sample::{Phase, Reading, Sample, Subject};
+use crate::scenario::Scenario;
+use crate::trial::PhaseSpan;
+
+/// CPUs that k6 asks for.
+const LOAD_CPUS: u32 = 1;
+
+/// The load of an arm at a rate, sent to its Service.
+pub fn load_spec(arm: &Scenario, url: &str, rate: f64, warmup: f64, measure: f64) -> LoadSpec {
+    LoadSpec {
+        url: format!("{url}{}", arm.load.path),
+        gzip: arm.load.gzip,
+        connections: arm.load.connections,
+        rate,
+        warmup_seconds: warmup,
+        measure_seconds: measure,
+        timeout_seconds: arm.load.timeout_seconds,
+        periods: Vec::new(),
+    }
+}
+
+/// On which of the lanes a trial takes place. Over the blocks every arm comes to
+/// every lane, so that a slow node can't become one agent's overhead: trials
+/// that follow one another share a block's node, those that run at the same time
+/// move on by one from block to block.
+pub fn lane(plan: &Plan, trial: &TrialPlan, place: usize, lanes: usize) -> usize {
+    let block = trial.block as usize - 1;
+    let lanes = lanes.max(1);
+    if plan.parallel <= 1 {
+        return block % lanes;
+    }
+    let arm = plan.arms.iter().position(|arm| arm.name == trial.arm);
+    let all_at_once = plan.parallel as usize >= plan.arms.len();
+    let base = if all_at_once {
+        arm.unwrap_or(place)
+    } else {
+        place
+    };
+    (base + block) % lanes
+}
+
+impl KubernetesBackend {
+    /// Carries out trials at the same time, each on a lane of its own; whatever
+    /// happens, nothing of them is left.
+    pub(super) async fn run_batch(
+        &self,
+        plan: &Plan,
+        trials: &[TrialPlan],
+        sink: &mut dyn Sink,
+    ) -> Vec<Result<Observed, TrialError>> {
+        sink.phase(Phase::Setup, None);
+        let sink = RefCell::new(sink);
+        let all = trials.iter().enumerate().map(|(place, trial)| {
+            let lane = lane(plan, trial, place, self.lanes());
+            self.one(plan, trial, lane, &sink)
+        });
+        futures_util::future::join_all(all).await
+    }
+
+    async fn one(
+        &self,
+        plan: &Plan,
+        trial: &TrialPlan,
+        lane: usize,
+        sink: &RefCell<&mut dyn Sink>,
+    ) -> Result<Observed, TrialError> {
+        let arm = plan
+            .arm(&trial.arm)
+            .expect("a plan's trials name its own arms");
+        let group = Group {
+            name: arm.name.clone(),
+            nodes: vec![self.lane_node(lane).to_owned()],
+        };
+        let namespace = self.namespace(lane);
+        let monitoring = self.monitoring();
+        let site = Site {
+            cluster: &self.cluster,
+            arm,
+            documents: self.documents(&arm.name),
+            trial: trial.trial,
+            namespace: &namespace,
+            group: &group,
+            monitoring: &monitoring,
+        };
+        let mut stage = Stage::default();
+        let mut observed = Observed {
+            node: Some(group.nodes[0].clone()),
+            ..Observed::default()
+        };
+        let mut cancel = self.cancel.clone();
+        let outcome = tokio::select! {
+            outcome = self.phases(plan, site, &mut stage, &mut observed, sink) => outcome,
+            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
+        };
+        let start = self.clock.now();
+        sink.borrow_mut().phase(Phase::Teardown, None);
+        stage.down(&site).await;
+        self.clear_load(trial.trial).await;
+        observed.phases.push(PhaseSpan {
+            phase: Phase::Teardown,
+            start,
+            end: self.clock.now(),
+        });
+        outcome.map(|()| observed)
+    }
+
+    async fn phases(
+        &self,
+        plan: &Plan,
+        site: Site<'_>,
+        stage: &mut Stage,
+        observed: &mut Observed,
+        sink: &RefCell<&mut dyn Sink>,
+    ) -> Result<(), TrialError> {
+        let begun = self.clock.now();
+        for node in &site.group.nodes {
+            let assigned = groups::assign(&self.cluster.client, node, Some(&site.group.name));
+            assigned.await.map_err(ClusterError::from)?;
+        }
+        let system = System::up(site, stage).await?;
+        let seen = system.prove(site).await?;
+        let before = system.metrics.requests().await?;
+        let keep = |samples: Vec<Sample>| sink.borrow_mut().samples(&samples);
+        let one = |phase, subject, reading, value| {
+            Sample::new(site.trial, phase, subject, reading, value, self.clock.now())
+        };
+        keep(vec![one(
+            Phase::Setup,
+            Subject::Target,
+            Reading::HttpRequestsTotal,
+            before,
+        )])?;
+        if let Some(seen) = seen {
+            let reading = Reading::TelemetryRequestsTotal;
+            keep(vec![one(Phase::Setup, Subject::Agent, reading, seen)])?;
+        }
+        if let Some(reader) = &system.delivered {
+            let counts = reader.read().await?.into_iter();
+            keep(
+                counts
+                    .map(|count| Sample {
+                        name: count.name,
+                        ..one(Phase::Setup, Subject::Intake, count.reading, count.value)
+                    })
+                    .collect(),
+            )?;
+        }
+        let loading = self.clock.now();
+        observed.phases.push(PhaseSpan {
+            phase: Phase::Setup,
+            start: begun,
+            end: loading,
+        });
+
+        // Warm-up and window: k6 does both, and says afterwards when they were.
+        let seconds = plan.warmup_seconds + plan.measure_seconds;
+        sink.borrow_mut().phase(Phase::Measure, Some(seconds));
+        let order = self.order(plan, site, &system);
+        let outcome = tokio::select! {
+            outcome = load::run(&self.cluster, self.starter(), &order) => outcome?,
+            error = system.broken(site) => return Err(error.into()),
+        };
+        system.unbroken(site).await?;
+        let window = outcome.window;
+        let ended = self.clock.now();
+        let (open, close) = (self.at(window.open_unix), self.at(window.close_unix));
+        for (phase, start, end) in [
+            (Phase::Warmup, loading.min(open), open),
+            (Phase::Measure, open, close),
+            (Phase::Cooldown, close, ended.max(close)),
+        ] {
+            observed.phases.push(PhaseSpan { phase, start, end });
+        }
+        observed.window_unix = Some((window.open_unix, window.close_unix));
+        observed.failures.clone_from(&outcome.result.failures);
+
+        // Cooldown: what counts the late answers too.
+        sink.borrow_mut().phase(Phase::Cooldown, None);
+        let after = system.metrics.requests().await?;
+        keep(vec![one(
+            Phase::Cooldown,
+            Subject::Target,
+            Reading::HttpRequestsTotal,
+            after,
+        )])?;
+        keep(load_samples(site.trial, close, &outcome.result))?;
+        if let Some(reader) = &system.telemetry {
+            let ahead = seen.unwrap_or(0.0) - before;
+            let counted = reader.settled(after + ahead).await?;
+            let reading = Reading::TelemetryRequestsTotal;
+            keep(vec![one(Phase::Cooldown, Subject::Agent, reading, counted)])?;
+        }
+        if let Some(reader) = &system.delivered {
+            let counts = reader.read().await?.into_iter();
+            keep(
+                counts
+                    .map(|count| Sample {
+                        name: count.name,
+                        ..one(Phase::Cooldown, Subject::Intake, count.reading, count.value)
+                    })
+                    .collect(),
+            )?;
+        }
+        let scene = scene(site, &system, &outcome);
+        keep(self.readings(&scene).await?)?;
+        Ok(())
+    }
+
+    /// What the nodes say of a trial: their observers' readings, and the kubelets'.
+    async fn readings(&self, scene: &Scene) -> Result<Vec<Sample>, TrialError> {
+        let mut samples = Vec::new();
+        if let Some(observers) = &self.observers {
+            samples.extend(observer::read(&self.cluster, observers, scene).await?);
+        }
+        if let Some(metrics) = &self.metrics {
+            match metrics::read(&self.cluster, metrics, scene).await {
+                Ok(read) => samples.extend(read),
+                // Without observers they are the only source; beside them, a cross-check.
+                Err(error) if self.observers.is_none() => return Err(error.into()),
+                Err(error) => log::warn!("{error}"),
+            }
+        }
+        Ok(samples)
+    }
+
+    fn order(&self, plan: &Plan, site: Site<'_>, system: &System) -> LoadOrder {
+        LoadOrder {
+            name: format!("t{}-{}", site.trial, short(&site.arm.name)),
+            trial: site.trial,
+            arm: site.arm.name.clone(),
+            spec: load_spec(
+                site.arm,
+                &system.url,
+                plan.load.rate,
+                plan.warmup_seconds,
+                plan.measure_seconds,
+            ),
+            image: self.cluster.images.of("k6"),
+            group: self.load_group(),
+            cpus: LOAD_CPUS,
+            remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),
+        }
+    }
+
+    /// A moment of the epoch in the run's time.
+    fn at(&self, unix: f64) -> f64 {
+        self.clock.now() - (crate::clock::unix_seconds() - unix)
+    }
+}
+
+/// A name that fits into an object's with something before and behind it.
+fn short(name: &str) -> &str {
+    let end = name.char_indices().nth(30).map_or(name.len(), |(at, _)| at);
+    name[..end].trim_end_matches('-')
+}
+
+/// Every pod whose counters belong to a trial.
+fn scene(site: Site<'_>, system: &System, outcome: &LoadOutcome) -> Scene {
+    let pods = std::iter::once(&system.target)
+        .chain(&system.agent)
+        .chain(&system.intake)
+        .chain([&outcome.pod]);
+    Scene {
+        trial: site.trial,
+        arm: site.arm.name.clone(),
+        node: system.target.node.clone(),
+        pods: pods.cloned().collect(),
+        window: outcome.window,
+    }
+}
+
+fn load_samples(trial: u32, time: f64, result: &LoadResult) -> Vec<Sample> {
+    let one =
+        |reading, value| Sample::new(trial, Phase::Measure, Subject::Load, reading, value, time);
+    let mut samples = vec![
+        one(Reading::RequestsOffered, result.offered as f64),
+        one(Reading::RequestsCompleted, result.completed as f64),
+        one(Reading::RequestsAnsweredTotal, result.answered_total as f64),
+        one(Reading::RequestsFailed, result.failed as f64),
+        one(Reading::RequestsDropped, result.dropped as f64),
+        one(Reading::WindowSeconds, result.window_seconds),
+    ];
+    samples.extend(result.quantiles.iter().map(|&(quantile, seconds)| Sample {
+        quantile: Some(quantile),
+        ..one(Reading::RequestDurationSeconds, seconds)
+    }));
+    samples
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::wire;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    fn plan(arms: &[&str], blocks: u32, parallel: u32) -> Plan {
+        let names: Vec<String> = arms.iter().map(|name| (*name).to_owned()).collect();
+        Plan {
+            schema_version: 1,
+            run: "run".into(),
+            started: String::new(),
+            backend: "kubernetes".into(),
+            seed: 7,
+            confidence: 0.95,
+            load: crate::plan::LoadPlan {
+                driver: crate::plan::LoadDriver::K6,
+                rate: 1.0,
+                rate_source: crate::plan::RateSource::Given,
+                capacity: None,
+            },
+            warmup_seconds: 1.0,
+            measure_seconds: 1.0,
+            slices: 1,
+            parallel,
+            expected_detectable_ratio: None,
+            amplified: None,
+            limitations: Vec::new(),
+            arms: names
+                .iter()
+                .map(|name| {
+                    let path = format!("{name}.yaml");
+                    wire::parse(Path::new(&path), "question: q").unwrap()
+                })
+                .collect(),
+            trials: crate::plan::trials(&names, blocks, 1, 7),
+        }
+    }
+
+    /// Every arm comes to every lane, whichever way trials are carried out.
+    #[test]
+    fn arms_rotate_over_the_lanes() {
+        for parallel in [1, 3] {
+            let plan = plan(&["baseline", "baseline-twin", "flora"], 3, parallel);
+            let mut seen = BTreeSet::new();
+            for batch in plan.batches() {
+                let lanes: Vec<usize> = batch
+                    .iter()
+                    .enumerate()
+                    .map(|(place, trial)| lane(&plan, trial, place, 3))
+                    .collect();
+                let distinct: BTreeSet<&usize> = lanes.iter().collect();
+                assert_eq!(distinct.len(), batch.len(), "two trials on one lane");
+                seen.extend(batch.iter().map(|trial| trial.arm.clone()).zip(lanes));
+            }
+            assert_eq!(seen.len(), 9, "{seen:?}");
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! The Kubernetes backend: plans as objects, what an API server may answer, and a real cluster.
+
+mod api;
+mod cluster;
+mod objects;
+mod refusals;

@@ -1,0 +1,195 @@
+//! On a real cluster: `FLORA_BENCH_TEST_KUBECONFIG` leads there. Its nodes have the images
+//! `flora-bench/target-app` of this version and a k6.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::support::{flora_bench, report, run, skip};
+
+/// The cluster's kubeconfig, or `None` after saying that the test is skipped.
+fn kubeconfig(test: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG");
+    if path.is_none() {
+        skip(test, "FLORA_BENCH_TEST_KUBECONFIG leads to no cluster");
+    }
+    path.map(PathBuf::from)
+}
+
+/// One run at a time takes the nodes.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    crate::support::measuring()
+}
+
+fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
+    let kubectl = std::env::var("FLORA_BENCH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".into());
+    let (code, stdout, stderr) = run(Command::new(kubectl)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(args));
+    assert_eq!(code, 0, "kubectl {args:?}: {stderr}");
+    stdout
+}
+
+/// Everything of the cluster that a run must leave as it was.
+fn state(kubeconfig: &Path) -> String {
+    let nodes = kubectl(
+        kubeconfig,
+        &[
+            "get",
+            "nodes",
+            "-o",
+            "jsonpath={range .items[*]}{.metadata.name} {.metadata.labels} {.spec.taints} {.metadata.annotations.flora-bench\\.dev/before}{\"\\n\"}{end}",
+        ],
+    );
+    let mut state = nodes;
+    for kind in [
+        "namespaces",
+        "crds",
+        "clusterroles",
+        "clusterrolebindings",
+        "leases.coordination.k8s.io -n default",
+    ] {
+        let mut args = vec!["get", "-o", "name"];
+        args.extend(kind.split(' '));
+        state += &kubectl(kubeconfig, &args);
+    }
+    state
+}
+
+fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) -> Command {
+    let k6 =
+        std::env::var("FLORA_BENCH_TEST_K6").unwrap_or_else(|_| "cluster.local/k6:1.8.1".into());
+    let mut command = flora_bench();
+    command
+        .arg("scenario")
+        .args(names)
+        .args([
+            "--backend",
+            "kubernetes",
+            "--load",
+            "k6-job",
+            "--image",
+            &format!("k6={k6}"),
+        ])
+        .args([
+            "--rate",
+            "100",
+            "--warmup",
+            "2s",
+            "--measure",
+            "6s",
+            "--blocks",
+            "1",
+        ])
+        .arg("--out")
+        .arg(out)
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(more);
+    command
+}
+
+#[test]
+fn a_run_leaves_the_cluster_as_it_was() {
+    let Some(config) = kubeconfig("kubernetes::a_run_leaves_the_cluster_as_it_was") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(&mut scenario(&config, out.path(), &["baseline"], &[]));
+    assert_eq!(state(&config), before);
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    let report = report(out.path());
+    assert_eq!(report["scenarios"][0]["name"], "baseline", "{report}");
+    let objects = std::fs::read_to_string(out.path().join("latest/objects.yaml")).unwrap();
+    assert!(objects.contains("kind: Deployment"), "{objects}");
+}
+
+/// Waits until a run has taken its nodes.
+fn wait_taken(config: &Path) {
+    let began = Instant::now();
+    while !state(config).contains("flora-bench.dev/group") {
+        assert!(
+            began.elapsed() < Duration::from_secs(120),
+            "no node was taken"
+        );
+        std::thread::sleep(Duration::from_millis(200));
+    }
+}
+
+#[test]
+fn an_interrupted_run_gives_everything_back() {
+    let Some(config) = kubeconfig("kubernetes::an_interrupted_run_gives_everything_back") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let mut child = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_taken(&config);
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(child.id() as i32),
+        nix::sys::signal::Signal::SIGINT,
+    )
+    .unwrap();
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(130));
+    assert_eq!(state(&config), before);
+}
+
+#[test]
+fn clean_gives_back_what_a_killed_run_took() {
+    let Some(config) = kubeconfig("kubernetes::clean_gives_back_what_a_killed_run_took") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let mut child = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    wait_taken(&config);
+    // Long enough that pods are there too.
+    std::thread::sleep(Duration::from_secs(5));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert_ne!(state(&config), before);
+    let clean = || {
+        run(flora_bench()
+            .args(["clean", "--backend", "kubernetes", "--kubeconfig"])
+            .arg(&config))
+    };
+    let (code, stdout, stderr) = clean();
+    assert_eq!(code, 0, "{stderr}");
+    assert!(
+        stdout.contains("removed namespace flora-bench-"),
+        "{stdout}"
+    );
+    assert!(stdout.contains("taint and lease of node"), "{stdout}");
+    assert_eq!(state(&config), before);
+    assert_eq!(clean().1, "nothing was left behind\n");
+}
+
+#[test]
+fn an_image_that_is_nowhere_is_told() {
+    let Some(config) = kubeconfig("kubernetes::an_image_that_is_nowhere_is_told") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let missing = ["--image", "target-app=registry.invalid/nothing:1"];
+    let (code, _, stderr) = run(&mut scenario(&config, out.path(), &["baseline"], &missing));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("registry.invalid/nothing:1") && stderr.contains("can't be pulled"),
+        "{stderr}"
+    );
+    assert_eq!(state(&config), before);
+}

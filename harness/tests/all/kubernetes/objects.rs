@@ -1,0 +1,86 @@
+//! From plan to objects: every scenario that can run in a cluster, held against a file.
+
+use crate::support::{flora_bench, repository, run};
+
+/// Those that can't run in a cluster, and what is said of them.
+fn objects(name: &str) -> Result<String, String> {
+    let (code, stdout, stderr) = run(flora_bench().args([
+        "scenario",
+        name,
+        "--backend",
+        "kubernetes",
+        "--rate",
+        "100",
+        "--blocks",
+        "2",
+        "--seed",
+        "1",
+        "--dry-run",
+    ]));
+    match code {
+        0 => Ok(redacted(&stdout)),
+        _ => Err(stderr),
+    }
+}
+
+/// What differs from process to process, and from release to release.
+fn redacted(text: &str) -> String {
+    let owner = text
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("flora-bench.dev/owner: "))
+        .unwrap_or_default()
+        .to_owned();
+    text.replace(&owner, "OWNER")
+        .replace(env!("CARGO_PKG_VERSION"), "VERSION")
+}
+
+#[test]
+fn every_scenario_has_the_objects_that_it_should() {
+    let mut seen = 0;
+    for entry in std::fs::read_dir(repository().join("scenarios")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+        let text = match objects(&name) {
+            Ok(text) => text,
+            Err(stderr) => {
+                assert!(
+                    stderr.contains("can't run in a cluster"),
+                    "{name}: {stderr}"
+                );
+                continue;
+            }
+        };
+        seen += 1;
+        let golden = repository().join(format!("harness/tests/golden/kubernetes/{name}.yaml"));
+        if std::env::var_os("FLORA_BENCH_BLESS").is_some() {
+            std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
+            std::fs::write(&golden, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+        assert!(
+            text == expected,
+            "{name}: the objects are not those of {}; write it anew with FLORA_BENCH_BLESS=1",
+            golden.display()
+        );
+    }
+    assert!(seen >= 3, "{seen} scenarios run in a cluster");
+}
+
+/// What is printed can be read back: comments and documents, nothing else.
+#[test]
+fn what_a_dry_run_prints_is_yaml() {
+    let text = objects("baseline").unwrap();
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    let kinds: Vec<&str> = documents
+        .iter()
+        .filter_map(|document| document["kind"].as_str())
+        .collect();
+    assert!(
+        kinds.contains(&"Namespace") && kinds.contains(&"Deployment"),
+        "{kinds:?}"
+    );
+    assert!(text.contains("node-hours"), "{text}");
+}

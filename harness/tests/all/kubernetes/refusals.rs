@@ -1,0 +1,250 @@
+//! What can't work in a cluster: a clear message, the contract's exit code, nothing applied.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::api::{ApiServer, kubeconfig, node, nodes, status, version};
+use crate::support::{flora_bench, run, scenarios};
+
+/// Measures the baseline there; gives exit code and standard error.
+fn measure(kubeconfig: &Path, more: &[&str]) -> (i32, String) {
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(flora_bench()
+        .args([
+            "scenario",
+            "baseline",
+            "--backend",
+            "kubernetes",
+            "--rate",
+            "10",
+            "--out",
+        ])
+        .arg(out.path())
+        .arg("--kubeconfig")
+        .arg(kubeconfig)
+        .args(more));
+    assert_eq!(stdout, "");
+    assert_eq!(
+        std::fs::read_dir(out.path()).unwrap().count(),
+        0,
+        "no run begins"
+    );
+    (code, stderr)
+}
+
+#[test]
+fn a_kubeconfig_that_is_not_there() {
+    let (code, stderr) = measure(Path::new("/nonexistent/kubeconfig"), &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("/nonexistent/kubeconfig") && stderr.contains("--kubeconfig"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_server_that_nobody_answers_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = kubeconfig(directory.path(), "http://127.0.0.1:9");
+    let (code, stderr) = measure(&config, &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("http://127.0.0.1:9 does not answer"),
+        "{stderr}"
+    );
+    assert!(stderr.contains("kubectl get nodes"), "{stderr}");
+}
+
+#[test]
+fn a_context_that_is_not_in_it() {
+    let server = ApiServer::start(|_, _, _| None);
+    let (code, stderr) = measure(&server.kubeconfig(), &["--context", "other"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("the context `other`"), "{stderr}");
+}
+
+#[test]
+fn a_version_that_is_too_old() {
+    let server = ApiServer::start(|_, path, _| (path == "/version").then(|| (200, version("20"))));
+    let (code, stderr) = measure(&server.kubeconfig(), &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("v1.20.0") && stderr.contains("1.29 or newer"),
+        "{stderr}"
+    );
+    assert_eq!(server.changes(), []);
+}
+
+#[test]
+fn credentials_that_are_refused() {
+    let server = ApiServer::start(|_, path, _| {
+        (path == "/version").then(|| (401, status(401, "Unauthorized")))
+    });
+    let (code, stderr) = measure(&server.kubeconfig(), &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("renew its credentials"), "{stderr}");
+}
+
+#[test]
+fn a_selector_that_matches_nothing() {
+    let server = ApiServer::start(|_, _, _| None);
+    let (code, stderr) = measure(&server.kubeconfig(), &["--node-selector", "pool=bench"]);
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("no node matches --node-selector pool=bench"),
+        "{stderr}"
+    );
+    assert_eq!(server.changes(), []);
+}
+
+#[test]
+fn nodes_that_are_somebody_elses() {
+    let taints = json!([{"key": "dedicated", "value": "db", "effect": "NoSchedule"}]);
+    let server = ApiServer::start(move |_, path, _| {
+        let listed = nodes(&[node("a", json!([])), node("b", taints.clone())]);
+        (path == "/api/v1/nodes").then_some((200, listed))
+    });
+    let (code, stderr) = measure(&server.kubeconfig(), &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(
+        stderr.contains("1 of 2 nodes are free, and at least 2 are needed"),
+        "{stderr}"
+    );
+    assert!(
+        stderr.contains("b has the taint dedicated=db:NoSchedule of somebody else"),
+        "{stderr}"
+    );
+    assert_eq!(server.changes(), []);
+}
+
+#[test]
+fn a_namespace_that_is_not_ours() {
+    let server = ApiServer::start(|_, path, _| {
+        (path == "/api/v1/namespaces/shop").then(|| (200, json!({"metadata": {"name": "shop"}})))
+    });
+    let (code, stderr) = measure(&server.kubeconfig(), &["--namespace", "shop"]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("the namespace shop exists"), "{stderr}");
+    assert_eq!(server.changes(), []);
+}
+
+#[test]
+fn rights_that_are_missing_are_named() {
+    let server = ApiServer::start(|_, path, body| {
+        path.ends_with("/selfsubjectaccessreviews").then(|| {
+            let asked = &body["spec"]["resourceAttributes"];
+            let allowed = asked["resource"] != "nodes" || asked["verb"] != "patch";
+            (
+                201,
+                json!({"metadata": {}, "spec": body["spec"], "status": {"allowed": allowed}}),
+            )
+        })
+    });
+    let (code, stdout, stderr) = run(flora_bench()
+        .args(["doctor", "--backend", "kubernetes", "--kubeconfig"])
+        .arg(server.kubeconfig()));
+    assert_eq!(code, 0, "{stderr}");
+    let missing: Vec<&str> = stdout
+        .lines()
+        .filter(|line| line.starts_with("missing  right"))
+        .collect();
+    assert_eq!(missing.len(), 1, "{stdout}");
+    assert!(missing[0].contains("patch nodes, for taking"), "{stdout}");
+    assert!(missing[0].contains("deploy/rbac.yaml"), "{stdout}");
+    assert!(stdout.contains("k6 operator"), "{stdout}");
+    assert_eq!(server.changes(), []);
+}
+
+/// A right that is missing when it is needed ends the run with its name, and what
+/// was taken until then is given back.
+#[test]
+fn a_right_that_is_missing_in_a_run() {
+    let server = ApiServer::start(|method, path, body| match (method, path) {
+        ("GET", "/api/v1/nodes") => Some((
+            200,
+            nodes(&["a", "b", "c"].map(|name| node(name, json!([])))),
+        )),
+        ("GET", path) if path.starts_with("/api/v1/nodes/") => {
+            Some((200, node(path.rsplit('/').next()?, json!([]))))
+        }
+        ("PATCH", path) if path.starts_with("/api/v1/nodes/") => Some((
+            403,
+            status(
+                403,
+                "nodes \"a\" is forbidden: User \"u\" cannot patch resource \"nodes\"",
+            ),
+        )),
+        ("POST", path) if path.ends_with("/leases") => Some((201, body.clone())),
+        ("DELETE", _) => Some((200, json!({"kind": "Status", "status": "Success"}))),
+        _ => None,
+    });
+    let (code, stderr) = measure(&server.kubeconfig(), &[]);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("label and taint node a"), "{stderr}");
+    assert!(stderr.contains("cannot patch resource"), "{stderr}");
+    let leases = |method: &str| {
+        let changes = server.changes();
+        let of = changes
+            .iter()
+            .filter(|(how, path)| how == method && path.contains("/leases"));
+        of.count()
+    };
+    assert_eq!((leases("POST"), leases("DELETE")), (3, 3));
+}
+
+#[test]
+fn a_manifest_that_is_none() {
+    let server = ApiServer::start(|_, _, _| None);
+    let directory = scenarios(&[(
+        "odd",
+        "question: q\nagent: {version: '1', processes: []}\nkubernetes: {manifests: [odd/agent.yaml]}\n",
+    )]);
+    std::fs::create_dir(directory.path().join("odd")).unwrap();
+    std::fs::write(
+        directory.path().join("odd/agent.yaml"),
+        "apiVersion: v1\nkind: Pod\nmetadata: {}\n",
+    )
+    .unwrap();
+    let (code, _, stderr) = run(flora_bench()
+        .args([
+            "scenario",
+            "odd",
+            "--backend",
+            "kubernetes",
+            "--rate",
+            "10",
+            "--scenarios",
+        ])
+        .arg(directory.path())
+        .arg("--kubeconfig")
+        .arg(server.kubeconfig()));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(
+        stderr.contains("odd/agent.yaml: document 1 has no `metadata.name`"),
+        "{stderr}"
+    );
+    assert_eq!(server.changes(), []);
+}
+
+#[test]
+fn options_of_one_backend_are_refused_by_the_other() {
+    for (args, expected) in [
+        (&["--node-selector", "a=b"][..], "add --backend kubernetes"),
+        (&["--load", "k6-job"], "add --backend kubernetes"),
+        (
+            &["--backend", "kubernetes", "--load", "builtin"],
+            "leave --load out",
+        ),
+        (
+            &["--backend", "kubernetes", "--slices", "4"],
+            "--slices 4 can't be had",
+        ),
+    ] {
+        let (code, _, stderr) = run(flora_bench()
+            .args(["scenario", "baseline", "--rate", "10", "--dry-run"])
+            .args(args));
+        assert_eq!(code, 2, "{args:?}: {stderr}");
+        assert!(stderr.contains(expected), "{args:?}: {stderr}");
+    }
+}
