@@ -252,9 +252,12 @@ impl KubernetesBackend {
             .extend(arranged.limitations.iter().cloned());
         let owner = self.cluster.run.owner.clone();
         for node in arranged.nodes() {
+            // Noted down before, so that an interrupt in between leaves nothing.
+            self.taken.push(node.clone());
             match lease::claim(&client, &node, &owner).await? {
-                Claim::Taken => self.taken.push(node),
+                Claim::Taken => {}
                 Claim::Held(holder) => {
+                    self.taken.pop();
                     return Err(ClusterError::Missing(format!(
                         "node {node} was just taken by {holder}; start again, or name other nodes with --node-selector"
                     )));
@@ -332,9 +335,10 @@ impl KubernetesBackend {
         let namespace: Namespace =
             serde_json::from_value(namespace).expect("the program's own objects are well-formed");
         let api: Api<Namespace> = Api::all(client.clone());
+        // One of that name that is somebody else's is not deleted for it.
+        self.namespaces.push(name.to_owned());
         let created = api.create(&PostParams::default(), &namespace).await;
         created.map_err(|error| ApiError::new(format!("create namespace {name}"), error))?;
-        self.namespaces.push(name.to_owned());
         // No pod can be made before it is there.
         let accounts: Api<ServiceAccount> = Api::namespaced(client, name);
         let what = format!("the account `default` of namespace {name}");
@@ -588,7 +592,11 @@ impl Backend for KubernetesBackend {
         arms: &[Scenario],
         load: LoadRequest,
     ) -> Result<LoadPlan, TrialError> {
-        self.take(arms).await?;
+        let mut cancel = self.cancel.clone();
+        tokio::select! {
+            taken = self.take(arms) => taken?,
+            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(TrialError::Interrupted),
+        }
         let mut capacity = None;
         for arm in arms.iter().filter(|arm| arm.name != TWIN) {
             let calibrate = arm.name == BASELINE && load.rate.is_none();

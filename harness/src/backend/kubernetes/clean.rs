@@ -121,8 +121,8 @@ pub async fn of(
     let deadline = Instant::now() + AWAY;
     for namespace in namespaces {
         let what = format!("namespace {namespace}");
-        let deleted = patiently(deadline, || delete_namespace(client, namespace)).await;
-        note(&mut cleaned, what, deleted.map(|()| true));
+        let deleted = patiently(deadline, || delete_namespace(client, namespace, holder)).await;
+        note(&mut cleaned, what, deleted);
     }
     for (kind, object) in cluster_objects(client, &format!("{OWNER}={holder}")).await {
         let name = object.metadata.name.clone().unwrap_or_default();
@@ -140,8 +140,12 @@ pub async fn of(
         note(&mut cleaned, what, deleted.map(|()| true));
     }
     // Nodes are free again only when nothing runs there any more.
-    for namespace in namespaces {
-        if let Err(error) = namespace_gone(client, namespace).await {
+    let going = namespaces.iter().filter(|name| {
+        let what = format!("namespace {name}");
+        cleaned.removed.contains(&what)
+    });
+    for namespace in going.cloned().collect::<Vec<_>>() {
+        if let Err(error) = namespace_gone(client, &namespace).await {
             cleaned
                 .failed
                 .push(format!("namespace {namespace}: {error}"));
@@ -157,7 +161,7 @@ pub async fn of(
         })
         .await;
         let restored = match restored {
-            Ok(Ok(())) => patiently(deadline, || lease::release(client, node)).await,
+            Ok(Ok(())) => patiently(deadline, || lease::release(client, node, holder)).await,
             Ok(Err(text)) => {
                 cleaned.failed.push(format!("node {node}: {text}"));
                 continue;
@@ -196,12 +200,23 @@ async fn patiently<T, F: Future<Output = Result<T, ApiError>>>(
     }
 }
 
-async fn delete_namespace(client: &kube::Client, name: &str) -> Result<(), ApiError> {
+/// Deletes a namespace of ours; says whether there was one.
+async fn delete_namespace(
+    client: &kube::Client,
+    name: &str,
+    holder: &str,
+) -> Result<bool, ApiError> {
     let api: Api<Namespace> = Api::all(client.clone());
+    let found = api.get_metadata_opt(name).await;
+    let found = found.map_err(|error| ApiError::new(format!("get namespace {name}"), error))?;
+    let owner = found.and_then(|found| found.metadata.labels?.remove(OWNER));
+    if owner.as_deref() != Some(holder) {
+        return Ok(false);
+    }
     match api.delete(name, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(true),
         // Gone, or going already.
-        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(()),
+        Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(true),
         Err(error) => Err(ApiError::new(format!("delete namespace {name}"), error)),
     }
 }

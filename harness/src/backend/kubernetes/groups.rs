@@ -101,6 +101,8 @@ fn refused(refusals: &[String]) -> String {
 pub struct Candidate {
     /// Its name.
     pub name: String,
+    /// Whether the cluster's own components run there, which the arms are to be spared.
+    pub is_control_plane: bool,
     /// Why it can't be taken; none for a free one.
     pub refusal: Option<String>,
 }
@@ -132,7 +134,14 @@ impl Candidate {
                 )
             })
         };
-        Candidate { name, refusal }
+        let labels = node.metadata.labels.as_ref();
+        let is_control_plane = labels
+            .is_some_and(|labels| labels.contains_key("node-role.kubernetes.io/control-plane"));
+        Candidate {
+            name,
+            is_control_plane,
+            refusal,
+        }
     }
 }
 
@@ -171,7 +180,7 @@ impl Arrangement {
 const NODES_MIN: usize = 2;
 
 /// Deals out free nodes, in the order of their names: load and monitoring get one each, arms the rest,
-/// as far as there are arms.
+/// as far as there are arms. A node of the control plane, where it takes pods at all, is monitoring's.
 ///
 /// # Errors
 /// With the arithmetic, when there are too few.
@@ -180,12 +189,12 @@ pub fn arrange(
     arms: usize,
     parallel: usize,
 ) -> Result<Arrangement, GroupError> {
-    let mut free: Vec<String> = candidates
+    let mut free: Vec<&Candidate> = candidates
         .iter()
         .filter(|candidate| candidate.refusal.is_none())
-        .map(|candidate| candidate.name.clone())
         .collect();
-    free.sort();
+    free.sort_by_key(|candidate| (candidate.is_control_plane, &candidate.name));
+    let mut free: Vec<String> = free.into_iter().map(|one| one.name.clone()).collect();
     // Arms that run at the same time need a node each; others use more only to even nodes out.
     let needed = NODES_MIN.max(parallel + 1);
     if free.len() < needed {
@@ -422,6 +431,7 @@ mod tests {
     fn candidates(free: usize) -> Vec<Candidate> {
         let one = |n| Candidate {
             name: format!("n{n}"),
+            is_control_plane: false,
             refusal: None,
         };
         (1..=free).map(one).collect()
@@ -444,6 +454,14 @@ mod tests {
     }
 
     #[test]
+    fn arms_are_spared_the_control_plane() {
+        let mut nodes = candidates(3);
+        nodes[0].is_control_plane = true;
+        let arranged = arrange(&nodes, 2, 1).unwrap();
+        assert_eq!(arranged.nodes(), ["n2", "n3", "n1"]);
+    }
+
+    #[test]
     fn with_two_nodes_monitoring_is_beside_the_load() {
         let arranged = arrange(&candidates(2), 1, 1).unwrap();
         assert_eq!(arranged.nodes(), ["n1", "n2"]);
@@ -456,6 +474,7 @@ mod tests {
         let mut nodes = candidates(1);
         nodes.push(Candidate {
             name: "n2".into(),
+            is_control_plane: false,
             refusal: Some(
                 "n2 has the taint a=b:NoSchedule of somebody else, which is left alone".into(),
             ),

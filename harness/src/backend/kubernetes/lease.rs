@@ -121,12 +121,18 @@ pub async fn list(client: &kube::Client) -> Result<Vec<Lease>, ApiError> {
     Ok(listed.items)
 }
 
-/// Gives a node back; what is not there is no error.
+/// Gives a node back that an owner holds; what is not there, or somebody else's, is left alone.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn release(client: &kube::Client, node: &str) -> Result<(), ApiError> {
+pub async fn release(client: &kube::Client, node: &str, owner: &str) -> Result<(), ApiError> {
     let name = name(node);
+    let standing = api(client).get_opt(&name).await;
+    let standing = standing
+        .map_err(|error| ApiError::new(format!("get the lease {NAMESPACE}/{name}"), error))?;
+    if standing.is_none_or(|lease| holder(&lease) != owner) {
+        return Ok(());
+    }
     match api(client).delete(&name, &DeleteParams::default()).await {
         Ok(_) => Ok(()),
         Err(error) if code(&error) == Some(404) => Ok(()),

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{flora_bench, report, run, skip};
+use crate::support::{flora_bench, report, run};
 
 /// The cluster's kubeconfig, or `None` after saying that the test is skipped.
 fn kubeconfig(test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG");
     if path.is_none() {
-        skip(test, "FLORA_BENCH_TEST_KUBECONFIG leads to no cluster");
+        // No package brings a cluster, so not even where everything else must be there.
+        eprintln!("SKIPPED: {test}: FLORA_BENCH_TEST_KUBECONFIG leads to no cluster");
     }
     path.map(PathBuf::from)
 }

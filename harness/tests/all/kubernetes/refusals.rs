@@ -1,6 +1,8 @@
 //! What can't work in a cluster: a clear message, the contract's exit code, nothing applied.
 
+use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Mutex;
 
 use serde_json::json;
 
@@ -160,7 +162,8 @@ fn rights_that_are_missing_are_named() {
 /// was taken until then is given back.
 #[test]
 fn a_right_that_is_missing_in_a_run() {
-    let server = ApiServer::start(|method, path, body| match (method, path) {
+    let leases = Mutex::new(BTreeMap::new());
+    let server = ApiServer::start(move |method, path, body| match (method, path) {
         ("GET", "/api/v1/nodes") => Some((
             200,
             nodes(&["a", "b", "c"].map(|name| node(name, json!([])))),
@@ -175,7 +178,13 @@ fn a_right_that_is_missing_in_a_run() {
                 "nodes \"a\" is forbidden: User \"u\" cannot patch resource \"nodes\"",
             ),
         )),
-        ("POST", path) if path.ends_with("/leases") => Some((201, body.clone())),
+        ("POST", path) if path.ends_with("/leases") => {
+            let name = body["metadata"]["name"].as_str()?;
+            let path = format!("{path}/{name}");
+            leases.lock().unwrap().insert(path, body.clone());
+            Some((201, body.clone()))
+        }
+        ("GET", path) => Some((200, leases.lock().unwrap().get(path)?.clone())),
         ("DELETE", _) => Some((200, json!({"kind": "Status", "status": "Success"}))),
         _ => None,
     });
