@@ -17,7 +17,7 @@
 //! request that was not seen counts as lost.
 
 use crate::chunks;
-use crate::head::{self, Scan, Source, WORDS};
+use crate::head::{self, Room, Scan, Source};
 use crate::layout::lost;
 use crate::machine::{Body, Event, Kind, Machine, WINDOW};
 use crate::method;
@@ -327,16 +327,11 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
         // The next request follows in the same segment.
         return Next::Scan(start + left as u32);
     }
-    // Of a plain 0 the compiler makes a call that writes byte by byte: 0.1 µs a request.
-    let mut window = [kernel.forget(0); WORDS];
+    let mut room = Room::uninit();
+    let window = kernel.blank(&mut room);
     let length = segment.length;
     let here = length - start;
-    let n = if here > 8 * WORDS as u32 {
-        8 * WORDS as u32
-    } else {
-        here
-    };
-    if !kernel.window(start, n, &mut window) {
+    if !kernel.window(start, head::window_bytes(here), window) {
         kernel.lost(lost::READ);
         connection.rx = phase::RESYNC;
         return Next::Done;
@@ -352,7 +347,7 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
     if connection.head != connection.tail {
         return Next::Scan(start);
     }
-    let Some(line) = head::line(&window, method, bytes) else {
+    let Some(line) = head::line(window, method, bytes) else {
         return Next::Scan(start);
     };
     if line.hash != connection.hash {
@@ -368,7 +363,7 @@ pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Se
         connection.route = route;
         connection.series_status = 0;
     }
-    let Scan::Head(head, framing) = head::scan(kernel, &mut window, start, length) else {
+    let Scan::Head(head, framing) = head::scan(kernel, window, start, length) else {
         return Next::Scan(start);
     };
     let message = u64::from(head - start) + framing.length();
@@ -485,15 +480,10 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
     if connection.head == connection.tail || connection.tail != 0 {
         return Next::Scan(start);
     }
-    // As for requests, not a plain 0.
-    let mut window = [kernel.forget(0); WORDS];
+    let mut room = Room::uninit();
+    let window = kernel.blank(&mut room);
     let length = segment.length;
-    let n = if here > 8 * WORDS as u64 {
-        8 * WORDS as u32
-    } else {
-        here as u32
-    };
-    if !kernel.window(start, n, &mut window) {
+    if !kernel.window(start, head::window_bytes(here as u32), window) {
         kernel.lost(lost::READ);
         return Next::Scan(start);
     }
@@ -503,7 +493,7 @@ pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &S
     if status < 200 {
         return Next::Scan(start);
     }
-    let Scan::Head(head, framing) = head::scan(kernel, &mut window, start, length) else {
+    let Scan::Head(head, framing) = head::scan(kernel, window, start, length) else {
         return Next::Scan(start);
     };
     if connection.method == method::CONNECT {

@@ -4,6 +4,8 @@
 //! says [`Scan::Odd`]; then the bytes go through [`crate::machine`], which
 //! needs more time and knows every case.
 
+use core::mem::MaybeUninit;
+
 use crate::method;
 use crate::word::{after, equal, lower, lowest, mix, number, repeat, word};
 
@@ -14,13 +16,45 @@ pub const WORDS: usize = WINDOW + 4;
 /// How many windows a head may fill: 1 KiB.
 pub const WINDOWS: u32 = 4;
 /// Words of a request line that hold method and path at most.
-const LINE_WORDS: usize = crate::template::TEXT_BYTES / 8;
+pub const LINE_WORDS: usize = crate::template::TEXT_BYTES / 8;
+
+/// Room for a window.
+pub type Room = MaybeUninit<[u64; WORDS]>;
+
+/// How many bytes a window takes of those that are left.
+#[inline(always)]
+pub fn window_bytes(left: u32) -> u32 {
+    if left > 8 * WORDS as u32 {
+        8 * WORDS as u32
+    } else {
+        left
+    }
+}
+
+/// A window as the message before may have left it: what no reader may take for its own.
+#[cfg(any(test, feature = "simulation"))]
+pub fn stale() -> [u64; WORDS] {
+    let text = b"\r\nConte\nt-Length: 7\r\n\r\n\r\n\r\nTransfer-Encoding: chunked\r\n\r\n \r\n\r\n";
+    let mut window = [0; WORDS];
+    for n in LINE_WORDS..WORDS {
+        let mut word = [0; 8];
+        for (byte, value) in word.iter_mut().enumerate() {
+            *value = text[(8 * n + byte) % text.len()];
+        }
+        window[n] = u64::from_le_bytes(word);
+    }
+    window
+}
 
 /// Where the bytes of a segment come from.
 pub trait Source {
     /// Copies `length` bytes (1 to `8 * WORDS`) at `offset` to the window's start.
     /// What was there behind them stays. False when they can't be read.
     fn window(&self, offset: u32, length: u32, window: &mut [u64; WORDS]) -> bool;
+
+    /// A window to read into. Its first [`LINE_WORDS`] words are zero; behind them may be anything,
+    /// which no reader takes for the segment's.
+    fn blank<'a>(&self, room: &'a mut Room) -> &'a mut [u64; WORDS];
 
     /// The same value, of which the kernel's verifier knows nothing any more: it
     /// tells states of a loop apart by what it knows, and gives up at too many.
@@ -87,12 +121,7 @@ pub fn scan<S: Source>(source: &S, window: &mut [u64; WORDS], start: u32, length
                 return Scan::Odd;
             }
             let left = length - at;
-            let n = if left > 8 * WORDS as u32 {
-                8 * WORDS as u32
-            } else {
-                left
-            };
-            if !source.window(at, n, window) {
+            if !source.window(at, window_bytes(left), window) {
                 return Scan::Unreadable;
             }
         }
@@ -279,13 +308,17 @@ mod tests {
             true
         }
 
+        fn blank<'a>(&self, room: &'a mut Room) -> &'a mut [u64; WORDS] {
+            room.write(stale())
+        }
+
         fn forget(&self, value: u64) -> u64 {
             value
         }
     }
 
     fn window(text: &[u8]) -> [u64; WORDS] {
-        let mut window = [0; WORDS];
+        let mut window = stale();
         let n = text.len().min(8 * WORDS);
         Bytes(text).window(0, n as u32, &mut window);
         window

@@ -9,7 +9,7 @@ use crate::connection::{
     Answer, Connection, Deep, Kernel, QUEUE, Segment, TEXT_WORDS, Waiting, end, enqueue, finish,
     open, phase, pop,
 };
-use crate::head::{self, Scan, WORDS};
+use crate::head::{self, Room, Scan};
 use crate::layout::lost;
 use crate::machine::{Body, Kind};
 use crate::method;
@@ -23,16 +23,6 @@ pub enum Headed {
     Again(u32),
     /// The machine goes on at this offset.
     Machine(u32),
-}
-
-/// How many bytes a window takes of those that are left.
-#[inline(always)]
-fn window_bytes(here: u32) -> u32 {
-    if here > 8 * WORDS as u32 {
-        8 * WORDS as u32
-    } else {
-        here
-    }
 }
 
 /// The request at `at`, where one begins. Out of step, a segment that begins like a
@@ -56,8 +46,9 @@ pub fn head_of_request<K: Kernel>(
         return Headed::Done;
     }
     let here = length - at;
-    let mut window = [kernel.forget(0); WORDS];
-    if !kernel.window(at, window_bytes(here), &mut window) {
+    let mut room = Room::uninit();
+    let window = kernel.blank(&mut room);
+    if !kernel.window(at, head::window_bytes(here), window) {
         return Headed::Machine(at);
     }
     let Some((method, bytes)) = head::usual_method(window[0]) else {
@@ -74,7 +65,7 @@ pub fn head_of_request<K: Kernel>(
     connection.rx_next = end(segment);
     let method = kernel.forget(u64::from(method)) as u8;
     let bytes = kernel.forget(u64::from(bytes)) as u32;
-    let Some(line) = head::line(&window, method, bytes) else {
+    let Some(line) = head::line(window, method, bytes) else {
         return Headed::Machine(at);
     };
     let (text, _) = window.split_at(TEXT_WORDS);
@@ -85,7 +76,7 @@ pub fn head_of_request<K: Kernel>(
         Some(route) => route,
         None => kernel.route(text, &line, false),
     };
-    let Scan::Head(after, framing) = head::scan(kernel, &mut window, at, length) else {
+    let Scan::Head(after, framing) = head::scan(kernel, window, at, length) else {
         return Headed::Machine(at);
     };
     let message = u64::from(after - at) + framing.length();
@@ -131,8 +122,9 @@ pub fn head_of_response<K: Kernel>(
         return Headed::Machine(at);
     }
     let here = length - at;
-    let mut window = [kernel.forget(0); WORDS];
-    if !kernel.window(at, window_bytes(here), &mut window) {
+    let mut room = Room::uninit();
+    let window = kernel.blank(&mut room);
+    if !kernel.window(at, head::window_bytes(here), window) {
         return Headed::Machine(at);
     }
     let Some(status) = head::status(window[0], window[1]) else {
@@ -141,7 +133,7 @@ pub fn head_of_response<K: Kernel>(
     if status < 200 {
         return Headed::Machine(at);
     }
-    let Scan::Head(after, framing) = head::scan(kernel, &mut window, at, length) else {
+    let Scan::Head(after, framing) = head::scan(kernel, window, at, length) else {
         return Headed::Machine(at);
     };
     let waiting = pop(connection, deep);

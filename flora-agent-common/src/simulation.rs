@@ -6,7 +6,7 @@ use std::vec::Vec;
 use crate::connection::{
     self, Answer, Connection, Deep, Kernel, Next, Scanned, Segment, TEXT_WORDS, phase,
 };
-use crate::head::{Line, Source, WORDS};
+use crate::head::{self, Line, Room, Source, WORDS};
 use crate::heads::{self, Headed};
 use crate::layout::lost;
 use crate::machine::WINDOW;
@@ -250,6 +250,10 @@ impl InHand<'_> {
 impl Source for InHand<'_> {
     fn window(&self, offset: u32, length: u32, window: &mut [u64; WORDS]) -> bool {
         self.copy(offset, length, window)
+    }
+
+    fn blank<'a>(&self, room: &'a mut Room) -> &'a mut [u64; WORDS] {
+        room.write(head::stale())
     }
 
     fn forget(&self, value: u64) -> u64 {

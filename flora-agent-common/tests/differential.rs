@@ -1,6 +1,6 @@
 //! Heads against `httparse`, at every split point.
 
-use flora_agent_common::head::{self, Scan, Source, WORDS};
+use flora_agent_common::head::{self, Room, Scan, Source, WORDS};
 use flora_agent_common::machine::{Body, Event, Kind, Machine, WINDOW};
 use proptest::prelude::*;
 
@@ -10,6 +10,10 @@ impl Source for Bytes<'_> {
     fn window(&self, offset: u32, length: u32, window: &mut [u64; WORDS]) -> bool {
         fill(&self.0[offset as usize..][..length as usize], window);
         true
+    }
+
+    fn blank<'a>(&self, room: &'a mut Room) -> &'a mut [u64; WORDS] {
+        room.write(head::stale())
     }
 
     fn forget(&self, value: u64) -> u64 {
@@ -107,7 +111,7 @@ fn by_machine(kind: Kind, text: &[u8], split: usize) -> Option<Head> {
 }
 
 fn by_scan(text: &[u8]) -> Scan {
-    let mut window = [0; WORDS];
+    let mut window = head::stale();
     let n = text.len().min(8 * WORDS);
     Bytes(text).window(0, n as u32, &mut window);
     head::scan(&Bytes(text), &mut window, 0, text.len() as u32)

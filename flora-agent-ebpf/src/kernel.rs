@@ -10,7 +10,7 @@ use aya_ebpf::helpers::generated::{
 };
 use aya_ebpf::programs::SkBuffContext;
 use flora_agent_common::connection::{Answer, Connection, Kernel, TEXT_WORDS};
-use flora_agent_common::head::{Line, Source, WORDS};
+use flora_agent_common::head::{LINE_WORDS, Line, Room, Source, WORDS};
 use flora_agent_common::layout::{
     self, BUCKETS, OTHER, Peer, PeerKey, ROUTES, SERIES, bucket, lost, series_key,
 };
@@ -34,6 +34,11 @@ static SLOW_NANOSECONDS: u64 = u64::MAX;
 /// Whether requests that are answered with 5xx become spans.
 #[unsafe(no_mangle)]
 static SPAN_ERRORS: u8 = 0;
+
+/// Whether all of a window is cleared before it is read into, as the verifier demands before
+/// Linux 6.3 (6715df8d5d24). It takes a tenth of each program's time.
+#[unsafe(no_mangle)]
+static CLEAR_WINDOWS: u8 = 0;
 
 /// How many slots are tried for a route or a series.
 const PROBES: u32 = 8;
@@ -325,6 +330,31 @@ impl Source for Packet<'_> {
         unsafe {
             bpf_skb_load_bytes(self.context(), offset, window.as_mut_ptr().cast(), n as u32) == 0
         }
+    }
+
+    #[inline(always)]
+    fn blank<'a>(&self, room: &'a mut Room) -> &'a mut [u64; WORDS] {
+        let words = room.as_mut_ptr().cast::<u64>();
+        // Of a plain 0 the compiler makes a call that writes byte by byte: 0.1 µs a request.
+        let zero = self.forget(0);
+        let mut n = 0;
+        while n < LINE_WORDS {
+            // SAFETY: a word of the room.
+            unsafe { write_volatile(words.add(n), zero) };
+            n += 1;
+        }
+        // SAFETY: set by the loader, never written here.
+        if unsafe { read_volatile(&raw const CLEAR_WINDOWS) } != 0 {
+            while n < WORDS {
+                // SAFETY: a word of the room.
+                unsafe { write_volatile(words.add(n), zero) };
+                n += 1;
+            }
+        }
+        // SAFETY: changes nothing, but the compiler can't know that.
+        unsafe { asm!("{0} += 0", inout(reg) words => _) };
+        // SAFETY: the code above may have written it.
+        unsafe { room.assume_init_mut() }
     }
 
     #[inline(always)]

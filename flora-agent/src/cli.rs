@@ -89,8 +89,14 @@ struct Cli {
     #[arg(long)]
     bpf_stats: bool,
     /// Diagnostic: load and attach the programs N times; only the first copy is shown
+    ///
+    /// A socket remembers where it keeps the state of 16 maps and searches for that of others.
+    /// Each copy has two such maps, so with more than 8 a copy costs more than it would alone.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=i64::from(COPIES)))]
     copies: u16,
+    /// Diagnostic: the programs as kernels before 6.3 need them; chosen by itself there
+    #[arg(long, hide = true)]
+    clear_windows: bool,
     /// Print the version, and the hash of the kernel programs
     #[arg(long, short = 'V')]
     version: bool,
@@ -203,6 +209,7 @@ fn settings(cli: &Cli) -> Settings {
             u64::try_from(slow.as_nanos()).unwrap_or(u64::MAX)
         }),
         span_errors: cli.span_errors,
+        clear_windows: cli.clear_windows,
         spans: sends,
     }
 }

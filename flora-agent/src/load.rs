@@ -56,6 +56,9 @@ pub struct Settings {
     pub span_errors: bool,
     /// Whether anybody takes spans out of their ring.
     pub spans: bool,
+    /// Whether windows are cleared, as kernels before 6.3 demand. Where it is off and the kernel
+    /// refuses a program, it is tried again with it.
+    pub clear_windows: bool,
 }
 
 impl Settings {

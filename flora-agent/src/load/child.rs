@@ -61,21 +61,37 @@ fn exit(code: i32) -> ! {
 
 fn copies_of(settings: Settings, copies: usize, channel: &OwnedFd) -> Result<(), ChildError> {
     let hash = super::object_hash();
+    let mut settings = settings;
     for _ in 0..copies {
-        let mut object = open(&settings)?;
-        let mut times = BTreeMap::new();
-        for (name, program) in object.programs_mut() {
-            let Program::CgroupSkb(program) = program else {
-                return Err(ChildError::Kind(name.to_owned()));
-            };
-            let before = cpu_time()?;
-            program.load().map_err(in_program(name))?;
-            times.insert(name.to_owned(), cpu_time()?.saturating_sub(before));
-        }
-        chain(&mut object)?;
+        let loaded = match one(&settings) {
+            Err(error @ ChildError::Program { .. })
+                if !settings.clear_windows && !is_refusal(&error) =>
+            {
+                settings.clear_windows = true;
+                one(&settings)
+            }
+            loaded => loaded,
+        };
+        let (object, times) = loaded?;
         send(&object, &hash, &times, channel)?;
     }
     Ok(())
+}
+
+/// One copy, and what loading each program took.
+fn one(settings: &Settings) -> Result<(Ebpf, BTreeMap<String, Duration>), ChildError> {
+    let mut object = open(settings)?;
+    let mut times = BTreeMap::new();
+    for (name, program) in object.programs_mut() {
+        let Program::CgroupSkb(program) = program else {
+            return Err(ChildError::Kind(name.to_owned()));
+        };
+        let before = cpu_time()?;
+        program.load().map_err(in_program(name))?;
+        times.insert(name.to_owned(), cpu_time()?.saturating_sub(before));
+    }
+    chain(&mut object)?;
+    Ok((object, times))
 }
 
 /// What this process has had of a CPU: the kernel verifies and translates in its time, and
@@ -92,6 +108,7 @@ fn in_program(name: &str) -> impl FnOnce(ProgramError) -> ChildError {
 /// Parses the object, makes its maps.
 fn open(settings: &Settings) -> Result<Ebpf, ChildError> {
     let span_errors = u8::from(settings.span_errors);
+    let clear_windows = u8::from(settings.clear_windows);
     let mask = settings.cpus - 1;
     Ok(loader()
         .map_max_entries("SERIES", settings.series())
@@ -100,6 +117,7 @@ fn open(settings: &Settings) -> Result<Ebpf, ChildError> {
         .override_global("SPAN_MASK", &settings.span_mask, true)
         .override_global("SLOW_NANOSECONDS", &settings.slow_nanoseconds, true)
         .override_global("SPAN_ERRORS", &span_errors, true)
+        .override_global("CLEAR_WINDOWS", &clear_windows, true)
         .load(OBJECT)?)
 }
 

@@ -152,6 +152,19 @@ fn two_agents_see_the_same() {
 }
 
 #[test]
+fn as_older_kernels_need_it() {
+    needs_root!("as_older_kernels_need_it");
+    let group = Group::new();
+    let server = Server::start(&group);
+    let agent = Agent::watch(&group, &["--clear-windows"]);
+    let mut client = server.connect();
+    for _ in 0..50 {
+        client.get("/a");
+    }
+    assert_eq!(agent.scrape().requests(&[("route", "/a")]), 50.0);
+}
+
+#[test]
 fn runs_are_timed_when_asked_for() {
     needs_root!("runs_are_timed_when_asked_for");
     let group = Group::new();

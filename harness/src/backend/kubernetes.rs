@@ -21,6 +21,7 @@
 //! - [`provisioner`]: where nodes come from
 //! - [`load`]: k6 as a Job or as the operator's `TestRun`
 //! - [`observer`]: the node observer, which reads control groups on the nodes
+//! - [`proxy`]: pods and services, reached through the API server
 //! - [`metrics`]: VictoriaMetrics in the cluster, asked through the API server
 
 use crate::clock::RunClock;
@@ -30,6 +31,8 @@ pub mod apply;
 pub mod backend;
 pub mod clean;
 pub mod client;
+#[cfg(test)]
+pub mod golden;
 pub mod groups;
 pub mod images;
 pub mod intake;
@@ -37,10 +40,13 @@ pub mod lease;
 pub mod load;
 pub mod manifest;
 pub mod metrics;
+#[cfg(test)]
+pub mod mock;
 pub mod object;
 pub mod observer;
 pub mod owner;
 pub mod provisioner;
+pub mod proxy;
 pub mod rights;
 pub mod show;
 pub mod system;

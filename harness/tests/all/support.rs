@@ -88,6 +88,23 @@ pub fn skip(test: &str, why: &str) {
     );
 }
 
+/// Says loudly that a test did not run for want of a cluster. No package brings one, so that only
+/// where one is promised (`FLORA_BENCH_REQUIRE_CLUSTER`) the test fails.
+pub fn skip_without_cluster(test: &str) {
+    eprintln!("SKIPPED: {test}: FLORA_BENCH_TEST_KUBECONFIG names no cluster that may be used");
+    assert!(
+        std::env::var_os("FLORA_BENCH_REQUIRE_CLUSTER").is_none(),
+        "{test} must not be skipped here"
+    );
+}
+
+/// The images that a test's cluster has, `NAME=REFERENCE` each (`FLORA_BENCH_TEST_IMAGES`).
+pub fn cluster_images() -> Vec<String> {
+    let images = std::env::var("FLORA_BENCH_TEST_IMAGES").unwrap_or_default();
+    let images = images.split(',').filter(|pair| !pair.is_empty());
+    images.map(str::to_owned).collect()
+}
+
 /// Everything of dead runs on this machine: processes, control groups, work directories.
 pub fn leftovers() -> Vec<String> {
     let mut found = Vec::new();

@@ -52,7 +52,11 @@ fn to_connections_in_every_state() {
     let mut upgraded = connect();
     upgraded.get("/upgrade");
     thread::sleep(Duration::from_millis(100));
-    let before: u64 = truth.served().values().sum();
+    // The first, the download, the upgrade.
+    let before = 3;
+    wait_until("what came before has begun to be answered", || {
+        truth.served().values().sum::<u64>() == before
+    });
 
     let agent = Agent::watch(&group, &[]);
     truth.release();

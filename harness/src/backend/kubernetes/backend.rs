@@ -5,13 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
-use kube::api::{Api, DeleteParams, ListParams, PostParams};
-use kube::core::DynamicObject;
+use kube::api::{Api, PostParams};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
 use super::apply::{self, Kinds};
-use super::client::{self, Access, ApiError, Connection, code};
+use super::client::{self, Access, ApiError, Connection};
 use super::groups::{self, Arrangement, Candidate, Group};
 use super::images::Images;
 use super::lease::{self, Claim};
@@ -299,7 +298,7 @@ impl KubernetesBackend {
             )),
         }
         match metrics::deploy(&self.cluster, &monitoring).await {
-            Ok(metrics) => self.metrics = metrics,
+            Ok(metrics) => self.metrics = Some(metrics),
             Err(error) => {
                 self.limitations.push(format!(
                     "There was no VictoriaMetrics in the cluster: {error}"
@@ -378,13 +377,33 @@ impl KubernetesBackend {
             group: &group,
             monitoring: &monitoring,
         };
+        let order = LoadOrder {
+            name: "calibration".into(),
+            trial: 0,
+            arm: arm.name.clone(),
+            spec: trial::load_spec(
+                arm,
+                &system::url(arm, &namespace),
+                CALIBRATION_RATE,
+                CALIBRATION / 2.0,
+                CALIBRATION,
+            ),
+            image: load::image(&self.cluster.images),
+            starter_image: load::starter_image(&self.cluster.images),
+            group: self.load_group(),
+            cpus: 1,
+            remote_write: None,
+        };
+        let calibration = calibrate.then_some(&order);
         let mut cancel = self.cancel.clone();
         let outcome = tokio::select! {
-            outcome = self.try_system(site, calibrate, &mut stage, &mut programs) => outcome,
+            outcome = self.try_system(site, calibration, &mut stage, &mut programs) => outcome,
             _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
         };
         stage.down(&site).await;
-        self.clear_load(0).await;
+        if calibrate {
+            self.clear_load(&order).await;
+        }
         for program in programs {
             if !self.programs.contains(&program) {
                 self.programs.push(program);
@@ -396,7 +415,7 @@ impl KubernetesBackend {
     async fn try_system(
         &self,
         site: Site<'_>,
-        calibrate: bool,
+        calibration: Option<&LoadOrder>,
         stage: &mut Stage,
         programs: &mut Vec<Program>,
     ) -> Result<Option<f64>, TrialError> {
@@ -423,26 +442,10 @@ impl KubernetesBackend {
             ))
             .into());
         }
-        if !calibrate {
+        let Some(order) = calibration else {
             return Ok(None);
-        }
-        let order = LoadOrder {
-            name: "calibration".into(),
-            trial: 0,
-            arm: site.arm.name.clone(),
-            spec: trial::load_spec(
-                site.arm,
-                &system.url,
-                CALIBRATION_RATE,
-                CALIBRATION / 2.0,
-                CALIBRATION,
-            ),
-            image: self.cluster.images.of("k6"),
-            group: self.load_group(),
-            cpus: 1,
-            remote_write: None,
         };
-        let outcome = load::run(&self.cluster, self.starter, &order).await?;
+        let outcome = load::run(&self.cluster, self.starter, order).await?;
         if outcome.result.completed == 0 {
             return Err(ClusterError::Load(format!(
                 "the target answered no request: {}",
@@ -456,32 +459,13 @@ impl KubernetesBackend {
     }
 
     /// Deletes what a trial's load left, whether it ended or was cut short.
-    pub(super) async fn clear_load(&self, trial: u32) {
-        let selector = self.cluster.run.selector(None, Some(trial));
-        let namespace = &self.cluster.run.namespace;
-        for kind in LOAD_KINDS {
-            let (version, kind) = kind;
-            let Some(object) = collection(version, kind, namespace) else {
-                continue;
-            };
-            let api = match apply::api(&self.cluster, &object).await {
-                Ok(api) => api,
-                Err(_) => continue,
-            };
-            let params = ListParams::default().labels(&selector);
-            let deleted = api
-                .delete_collection(&DeleteParams::background(), &params)
-                .await;
-            if let Err(error) = deleted
-                && code(&error) != Some(404)
-            {
-                log::warn!(
-                    "cannot delete the {kind}s of trial {trial}: {}",
-                    client::reason(&error)
-                );
-            }
+    pub(super) async fn clear_load(&self, order: &LoadOrder) {
+        if let Err(error) = load::delete(&self.cluster, self.starter, order).await {
+            log::warn!("{error}");
         }
-        if let Err(error) = apply::pods_gone(&self.cluster, namespace, &selector).await {
+        let run = &self.cluster.run;
+        let pods = run.selector(None, Some(order.trial));
+        if let Err(error) = apply::pods_gone(&self.cluster, &run.namespace, &pods).await {
             log::warn!("{error}");
         }
     }
@@ -512,20 +496,6 @@ impl KubernetesBackend {
             self.arrangement = None;
         }
     }
-}
-
-/// What a load is made of.
-const LOAD_KINDS: [(&str, &str); 3] = [
-    ("k6.io/v1alpha1", "TestRun"),
-    ("batch/v1", "Job"),
-    ("v1", "ConfigMap"),
-];
-
-fn collection(version: &str, kind: &str, namespace: &str) -> Option<DynamicObject> {
-    let value = json!({
-        "apiVersion": version, "kind": kind, "metadata": {"name": "", "namespace": namespace},
-    });
-    serde_json::from_value(value).ok()
 }
 
 /// The namespace of a run that is given none.

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::client::{ApiError, is_transient, reason};
 use super::groups::Group;
+use super::load::watch::role_pod;
 use super::manifest::{self, Document};
 use super::object::{OWNER, ROLE, TRIAL, object};
 use super::target::{self, Place};
@@ -539,7 +540,7 @@ impl Site<'_> {
                 Some("agent") | None => Subject::Agent,
                 Some(_) => return None,
             };
-            Some(role_pod(subject, pod))
+            Some(role_pod(pod, subject))
         });
         Ok(roles.collect())
     }
@@ -594,33 +595,6 @@ fn made_by_others(kind: &str, name: &str, namespace: &str) -> Option<DynamicObje
         "kind": kind,
         "metadata": {"name": name, "namespace": namespace},
     })))
-}
-
-/// A pod as whoever reads its counters must know it.
-pub fn role_pod(subject: Subject, pod: &Pod) -> RolePod {
-    let status = pod.status.clone().unwrap_or_default();
-    let containers = status.container_statuses.into_iter().flatten();
-    RolePod {
-        subject,
-        namespace: pod.metadata.namespace.clone().unwrap_or_default(),
-        name: pod.metadata.name.clone().unwrap_or_default(),
-        uid: pod.metadata.uid.clone().unwrap_or_default(),
-        node: pod
-            .spec
-            .as_ref()
-            .and_then(|spec| spec.node_name.clone())
-            .unwrap_or_default(),
-        containers: containers
-            .filter_map(|container| {
-                let id = container.container_id?;
-                let id = id
-                    .split_once("://")
-                    .map_or(id.as_str(), |(_, id)| id)
-                    .to_owned();
-                Some((container.name, id))
-            })
-            .collect(),
-    }
 }
 
 /// The images that a pod's containers run, with the digests that the runtime knows them by.

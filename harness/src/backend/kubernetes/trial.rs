@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use super::backend::KubernetesBackend;
 use super::groups::{self, Group};
 use super::load::{LoadOrder, LoadOutcome};
-use super::system::{Site, Stage, System};
+use super::system::{self, Site, Stage, System};
 use super::{ClusterError, Scene, load, metrics, observer};
 use crate::backend::{Observed, Sink, TrialError};
 use crate::load::{LoadResult, LoadSpec};
@@ -99,15 +99,16 @@ impl KubernetesBackend {
             node: Some(group.nodes[0].clone()),
             ..Observed::default()
         };
+        let order = self.order(plan, site);
         let mut cancel = self.cancel.clone();
         let outcome = tokio::select! {
-            outcome = self.phases(plan, site, &mut stage, &mut observed, sink) => outcome,
+            outcome = self.phases(site, &order, &mut stage, &mut observed, sink) => outcome,
             _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
         };
         let start = self.clock.now();
         sink.borrow_mut().phase(Phase::Teardown, None);
         stage.down(&site).await;
-        self.clear_load(trial.trial).await;
+        self.clear_load(&order).await;
         observed.phases.push(PhaseSpan {
             phase: Phase::Teardown,
             start,
@@ -118,8 +119,8 @@ impl KubernetesBackend {
 
     async fn phases(
         &self,
-        plan: &Plan,
         site: Site<'_>,
+        order: &LoadOrder,
         stage: &mut Stage,
         observed: &mut Observed,
         sink: &RefCell<&mut dyn Sink>,
@@ -165,11 +166,10 @@ impl KubernetesBackend {
         });
 
         // Warm-up and window: k6 does both, and says afterwards when they were.
-        let seconds = plan.warmup_seconds + plan.measure_seconds;
+        let seconds = order.spec.warmup_seconds + order.spec.measure_seconds;
         sink.borrow_mut().phase(Phase::Measure, Some(seconds));
-        let order = self.order(plan, site, &system);
         let outcome = tokio::select! {
-            outcome = load::run(&self.cluster, self.starter(), &order) => outcome?,
+            outcome = load::run(&self.cluster, self.starter(), order) => outcome?,
             error = system.broken(site) => return Err(error.into()),
         };
         system.unbroken(site).await?;
@@ -214,40 +214,46 @@ impl KubernetesBackend {
             )?;
         }
         let scene = scene(site, &system, &outcome);
-        keep(self.readings(&scene).await?)?;
+        keep(self.readings(&scene, site.arm.load.route()).await?)?;
         Ok(())
     }
 
     /// What the nodes say of a trial: their observers' readings, and the kubelets'.
-    async fn readings(&self, scene: &Scene) -> Result<Vec<Sample>, TrialError> {
-        let mut samples = Vec::new();
-        if let Some(observers) = &self.observers {
-            samples.extend(observer::read(&self.cluster, observers, scene).await?);
-        }
+    async fn readings(&self, scene: &Scene, route: &str) -> Result<Vec<Sample>, TrialError> {
+        let cluster = &self.cluster;
+        let Some(observers) = &self.observers else {
+            return match &self.metrics {
+                Some(metrics) => Ok(metrics::read(cluster, metrics, scene).await?),
+                None => Err(ClusterError::Observe(
+                    "there is neither a node observer nor VictoriaMetrics".into(),
+                )
+                .into()),
+            };
+        };
+        let mut samples = observer::read(cluster, observers, scene).await?;
         if let Some(metrics) = &self.metrics {
-            match metrics::read(&self.cluster, metrics, scene).await {
-                Ok(read) => samples.extend(read),
-                // Without observers they are the only source; beside them, a cross-check.
-                Err(error) if self.observers.is_none() => return Err(error.into()),
-                Err(error) => log::warn!("{error}"),
+            match metrics::cross_check(cluster, metrics, scene, route).await {
+                Ok(sample) => samples.push(sample),
+                Err(error) => log::info!("no cross-check of trial {}: {error}", scene.trial),
             }
         }
         Ok(samples)
     }
 
-    fn order(&self, plan: &Plan, site: Site<'_>, system: &System) -> LoadOrder {
+    fn order(&self, plan: &Plan, site: Site<'_>) -> LoadOrder {
         LoadOrder {
             name: format!("t{}-{}", site.trial, short(&site.arm.name)),
             trial: site.trial,
             arm: site.arm.name.clone(),
             spec: load_spec(
                 site.arm,
-                &system.url,
+                &system::url(site.arm, site.namespace),
                 plan.load.rate,
                 plan.warmup_seconds,
                 plan.measure_seconds,
             ),
-            image: self.cluster.images.of("k6"),
+            image: load::image(&self.cluster.images),
+            starter_image: load::starter_image(&self.cluster.images),
             group: self.load_group(),
             cpus: LOAD_CPUS,
             remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),

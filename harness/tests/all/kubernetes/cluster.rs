@@ -1,18 +1,17 @@
-//! On a real cluster: `FLORA_BENCH_TEST_KUBECONFIG` leads there. Its nodes have the images
-//! `flora-bench/target-app` of this version and a k6.
+//! Whole runs on a real cluster: `FLORA_BENCH_TEST_KUBECONFIG` leads to one with at least two
+//! nodes that nobody else uses, which have the images of `FLORA_BENCH_TEST_IMAGES`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{flora_bench, report, run};
+use crate::support::{cluster_images, flora_bench, report, run, skip_without_cluster};
 
 /// The cluster's kubeconfig, or `None` after saying that the test is skipped.
 fn kubeconfig(test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG");
     if path.is_none() {
-        // No package brings a cluster, so not even where everything else must be there.
-        eprintln!("SKIPPED: {test}: FLORA_BENCH_TEST_KUBECONFIG leads to no cluster");
+        skip_without_cluster(test);
     }
     path.map(PathBuf::from)
 }
