@@ -78,6 +78,7 @@ impl Lab {
                 client,
                 run: Run { namespace, owner },
                 images: Images::new(images),
+                kinds: Default::default(),
                 clock: RunClock::start(),
             },
             nodes: names,

@@ -73,6 +73,7 @@ pub async fn cluster(
         client: kube::Client::try_from(config).unwrap(),
         run: run(),
         images: Images::default(),
+        kinds: Default::default(),
         clock: RunClock::start(),
     };
     (cluster, log)

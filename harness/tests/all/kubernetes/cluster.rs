@@ -58,30 +58,21 @@ fn state(kubeconfig: &Path) -> String {
 }
 
 fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) -> Command {
-    let k6 =
-        std::env::var("FLORA_BENCH_TEST_K6").unwrap_or_else(|_| "cluster.local/k6:1.8.1".into());
     let mut command = flora_bench();
+    command.arg("scenario").args(names);
+    for image in cluster_images() {
+        command.args(["--image", &image]);
+    }
+    let short = "--rate 100 --warmup 2s --measure 6s --blocks 1";
+    // What a test says itself comes in its place.
+    let given = |name: &str| more.contains(&name);
+    for pair in short.split(' ').collect::<Vec<_>>().chunks(2) {
+        if !given(pair[0]) {
+            command.args(pair);
+        }
+    }
     command
-        .arg("scenario")
-        .args(names)
-        .args([
-            "--backend",
-            "kubernetes",
-            "--load",
-            "k6-job",
-            "--image",
-            &format!("k6={k6}"),
-        ])
-        .args([
-            "--rate",
-            "100",
-            "--warmup",
-            "2s",
-            "--measure",
-            "6s",
-            "--blocks",
-            "1",
-        ])
+        .args(["--backend", "kubernetes", "--load", "k6-job"])
         .arg("--out")
         .arg(out)
         .arg("--kubeconfig")
