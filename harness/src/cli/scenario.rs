@@ -33,7 +33,7 @@ const COPIES_MAX: u32 = 64;
 ///   flora-bench scenario baseline
 ///   flora-bench scenario all --time 10m
 ///   flora-bench scenario baseline --rate 500 --dry-run
-///   flora-bench scenario flora --amplify 16
+///   flora-bench scenario flora --amplify 8
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -200,7 +200,7 @@ fn amplifiable(mut arms: Vec<Scenario>) -> Result<Scenario, Failure> {
     let refused = |why: String| {
         Failure::message(
             exit::USAGE,
-            format!("--amplify {why}; for example: flora-bench scenario flora --amplify 16"),
+            format!("--amplify {why}; for example: flora-bench scenario flora --amplify 8"),
         )
     };
     let (Some(arm), true) = (arms.pop(), arms.is_empty()) else {
