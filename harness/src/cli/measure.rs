@@ -53,6 +53,14 @@ pub struct Options {
     #[arg(long, value_name = "R", value_parser = rate)]
     pub rate: Option<f64>,
 
+    /// CPU-intensive tasks in each request, in place of what the scenarios say.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub work: Option<u32>,
+
+    /// JSON objects in each answer, likewise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub objects: Option<u32>,
+
     /// Load before each window, such as 3s.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub warmup: Option<Duration>,
@@ -339,6 +347,12 @@ impl Options {
         if let Some(blocks) = self.blocks {
             arm.trials.blocks = blocks;
         }
+        if let Some(work) = self.work {
+            arm.target.work = work;
+        }
+        if let Some(objects) = self.objects {
+            arm.target.objects = objects;
+        }
         if let Some(warmup) = self.warmup {
             arm.trials.warmup_seconds = warmup.as_secs_f64();
         }
@@ -493,7 +507,7 @@ impl Options {
     }
 }
 
-/// What a run is called: its one scenario, or `all`.
+/// What a run is called: its one scenario, or `all` of those with its baseline.
 pub fn name_of(arms: &[Scenario]) -> String {
     let contenders: Vec<&Scenario> = arms
         .iter()
@@ -502,6 +516,7 @@ pub fn name_of(arms: &[Scenario]) -> String {
     match contenders.as_slice() {
         [] => BASELINE.to_owned(),
         [one] => one.name.clone(),
+        [first, ..] if first.baseline() != BASELINE => format!("all-{}", first.baseline()),
         _ => "all".to_owned(),
     }
 }

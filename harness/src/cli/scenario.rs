@@ -29,9 +29,11 @@ const COPIES_MAX: u32 = 64;
 /// take turns under load. Without --rate the baseline's capacity is measured
 /// first and two fifths of it are offered.
 ///
+/// `all` makes a run for each baseline, one after another.
+///
 /// Examples:
 ///   flora-bench scenario baseline
-///   flora-bench scenario all --time 10m
+///   flora-bench scenario all --blocks 8 --work 6
 ///   flora-bench scenario baseline --rate 500 --dry-run
 ///   flora-bench scenario flora --amplify 8
 #[derive(Debug, Args)]
@@ -64,8 +66,23 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    for (arms, amplified) in runs(&arguments)? {
+        match measure_one(&arguments, arms, amplified).await {
+            // The next run has other arms, which this says nothing about.
+            Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
+            other => other?,
+        }
+    }
+    outcome
+}
+
+async fn measure_one(
+    arguments: &Arguments,
+    arms: Vec<Scenario>,
+    amplified: Option<String>,
+) -> Result<(), Failure> {
     let options = &arguments.options;
-    let (arms, amplified) = arms(&arguments)?;
     let load = options.load(&arms)?;
     let name = match &amplified {
         Some(scenario) => format!("{scenario}-amplified"),
@@ -112,23 +129,21 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     measure::judge(&records, &report, interrupted)
 }
 
-/// The scenarios that were asked for, the baseline and its twin first, with what
+/// What each run measures: the arms, the baseline and its twin first, with what
 /// the command line says; and the name of the one that is amplified.
-fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failure> {
+fn runs(arguments: &Arguments) -> Result<Vec<(Vec<Scenario>, Option<String>)>, Failure> {
     let library = library(arguments.options.scenarios.clone());
-    let mut names = Vec::new();
-    for name in &arguments.names {
-        if name == "all" {
-            names.extend(all(&library)?);
-        } else {
-            names.push(name.clone());
-        }
-    }
-    if names.iter().any(|name| name == TWIN) {
+    if arguments.names.iter().any(|name| name == TWIN) {
         return Err(Failure::message(
             exit::USAGE,
             format!("`{TWIN}` is part of every run; leave it out"),
         ));
+    }
+    let all = arguments.names.iter().any(|name| name == "all");
+    let mut names: Vec<String> = arguments.names.clone();
+    names.retain(|name| name != "all");
+    if all {
+        names.extend(super::list::runnable(&library)?);
     }
     names.retain(|name| name != BASELINE);
     let mut seen = std::collections::BTreeSet::new();
@@ -139,40 +154,42 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
             .map(|arm| arguments.options.overrule(arm))
     };
     let others: Result<Vec<Scenario>, _> = names.iter().map(|name| load(name)).collect();
-    let mut others = others?;
-    let base = common_baseline(&others)?;
-    others.retain(|arm| arm.name != base);
-    let (others, amplified) = match arguments.amplify {
-        Some(most) => {
-            let one = amplifiable(others)?;
-            let name = one.name.clone();
-            (amplified(&one, most), Some(name))
-        }
-        None => (others, None),
+    let others = others?;
+    let groups = if all {
+        by_baseline(others)
+    } else {
+        vec![(common_baseline(&others)?, others)]
     };
-    // Whatever it is called among scenarios, in a run it is the baseline.
-    let baseline = Scenario {
-        name: BASELINE.to_owned(),
-        ..load(&base)?
-    };
-    Ok((measure::arms(baseline, others), amplified))
+    let mut runs = Vec::new();
+    for (base, mut others) in groups {
+        others.retain(|arm| arm.name != base);
+        let (others, amplified) = match arguments.amplify {
+            Some(most) => {
+                let one = amplifiable(others)?;
+                let name = one.name.clone();
+                (amplified(&one, most), Some(name))
+            }
+            None => (others, None),
+        };
+        // Whatever it is called among scenarios, in a run it is the baseline.
+        let baseline = Scenario {
+            name: BASELINE.to_owned(),
+            ..load(&base)?
+        };
+        runs.push((measure::arms(baseline, others), amplified));
+    }
+    Ok(runs)
 }
 
-/// Every scenario that can run here and is measured against `baseline`. Those
-/// against another one are named, since one run has one baseline.
-fn all(library: &Library) -> Result<Vec<String>, Failure> {
-    let (mut names, mut left) = (Vec::new(), Vec::new());
-    for name in super::list::runnable(library)? {
-        let ours = library.load(&name)?.baseline() == BASELINE;
-        if ours { &mut names } else { &mut left }.push(name);
+/// The scenarios by what they are measured against, that of most first: one run has one baseline.
+fn by_baseline(arms: Vec<Scenario>) -> Vec<(String, Vec<Scenario>)> {
+    let mut groups = std::collections::BTreeMap::<String, Vec<Scenario>>::new();
+    for arm in arms {
+        let base = arm.baseline().to_owned();
+        groups.entry(base).or_default().push(arm);
     }
-    if !left.is_empty() {
-        eprintln!(
-            "left out, because they are measured against another baseline and need a run of their own: {}",
-            left.join(", ")
-        );
-    }
-    Ok(names)
+    groups.entry(BASELINE.to_owned()).or_default();
+    groups.into_iter().collect()
 }
 
 /// The one scenario that all of them are measured against.

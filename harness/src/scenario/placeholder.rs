@@ -31,11 +31,13 @@ pub enum Placeholder {
     IntakeDatadog,
     /// Where it takes StatsD over UDP, likewise.
     IntakeStatsd,
+    /// The port alone, for settings that take no address.
+    IntakeStatsdPort,
 }
 
 impl Placeholder {
     /// All of them, in the order in which messages list them.
-    pub const ALL: [Placeholder; 11] = [
+    pub const ALL: [Placeholder; 12] = [
         Placeholder::TargetUrl,
         Placeholder::TargetPort,
         Placeholder::TargetPid,
@@ -47,14 +49,16 @@ impl Placeholder {
         Placeholder::IntakeOtlpGrpc,
         Placeholder::IntakeDatadog,
         Placeholder::IntakeStatsd,
+        Placeholder::IntakeStatsdPort,
     ];
 
     /// Those that need an intake.
-    pub const INTAKE: [Placeholder; 4] = [
+    pub const INTAKE: [Placeholder; 5] = [
         Placeholder::IntakeOtlpHttp,
         Placeholder::IntakeOtlpGrpc,
         Placeholder::IntakeDatadog,
         Placeholder::IntakeStatsd,
+        Placeholder::IntakeStatsdPort,
     ];
 
     /// Whether it is known before the target is started.
@@ -76,6 +80,7 @@ impl Placeholder {
             Placeholder::IntakeOtlpGrpc => "intake_otlp_grpc",
             Placeholder::IntakeDatadog => "intake_datadog",
             Placeholder::IntakeStatsd => "intake_statsd",
+            Placeholder::IntakeStatsdPort => "intake_statsd_port",
         }
     }
 }

@@ -254,7 +254,7 @@ struct WirePrometheusCounter {
 struct WireAgentProcess {
     /// A name for messages and log files.
     name: String,
-    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}`, `{copies}` and, each as `127.0.0.1:PORT`, `{intake_otlp_http}`, `{intake_otlp_grpc}`, `{intake_datadog}` and `{intake_statsd}` are filled in.
+    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}`, `{copies}` and, each as `127.0.0.1:PORT`, `{intake_otlp_http}`, `{intake_otlp_grpc}`, `{intake_datadog}` `{intake_statsd}`, and `{intake_statsd_port}` are filled in.
     #[schemars(with = "Vec<String>")]
     command: Vec<Spanned<String>>,
     /// Further environment, filled in likewise.
@@ -781,7 +781,7 @@ mod tests {
         assert!(agent.uses(Placeholder::AgentPort));
         assert_eq!(
             message(&text("{route: '{target_rout}'}")),
-            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}, {intake_otlp_http}, {intake_otlp_grpc}, {intake_datadog}, {intake_statsd}"
+            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}, {intake_otlp_http}, {intake_otlp_grpc}, {intake_datadog}, {intake_statsd}, {intake_statsd_port}"
         );
     }
 

@@ -301,6 +301,10 @@ impl System {
             Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
             Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
             Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
+            Placeholder::IntakeStatsdPort => {
+                let address = intake(|addresses| &addresses.statsd);
+                address.rsplit(':').next().unwrap_or_default().to_owned()
+            }
         })
     }
 
