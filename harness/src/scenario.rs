@@ -325,4 +325,7 @@ pub struct Trials {
     /// How many slices the window is cut into, between which the arms of a block take turns.
     #[serde(default = "crate::plan::one")]
     pub slices: u32,
+    /// The pause after each slice, in which what belongs to its requests still counts.
+    #[serde(default = "crate::plan::pause")]
+    pub pause_seconds: f64,
 }

@@ -387,7 +387,8 @@ impl Options {
     /// # Errors
     /// When the command line asks for turns and they can't be had.
     fn slices(&self, arms: &[Scenario]) -> Result<(u32, Option<String>), Failure> {
-        let wanted = arms.iter().map(|arm| arm.trials.slices).max().unwrap_or(1);
+        let trials = arms.iter().map(|arm| &arm.trials);
+        let wanted = plan::common_slices(trials.map(|t| (t.measure_seconds, t.slices)));
         let Some(obstacle) = self.obstacle(arms).filter(|_| wanted > 1) else {
             return Ok((wanted, None));
         };
@@ -450,6 +451,7 @@ impl Options {
             most(|arm| arm.trials.warmup_seconds),
             most(|arm| arm.trials.measure_seconds),
         );
+        let pause = most(|arm| arm.trials.pause_seconds);
         let (slices, forced) = self.slices(&arms)?;
         limitations.extend(forced);
         if slices > 1 && !matches!(self.victoria_metrics, Some(Choice::Off)) {
@@ -461,7 +463,8 @@ impl Options {
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {
-                let trial = plan::trial_seconds(warmup, measure, slices) + TRIAL_EXTRA_SECONDS;
+                let trial =
+                    plan::trial_seconds(warmup, measure, slices, pause) + TRIAL_EXTRA_SECONDS;
                 let left = time.as_secs_f64() - PREPARATION_SECONDS;
                 let blocks = (left / (trial * arms.len() as f64)).floor();
                 if blocks < 1.0 {
@@ -493,6 +496,7 @@ impl Options {
             warmup_seconds: warmup,
             measure_seconds: measure,
             slices,
+            pause_seconds: pause,
             expected_detectable_ratio: stats::detectable_ratio(
                 plan::assumed_deviation(measure, slices),
                 blocks,
@@ -602,6 +606,10 @@ pub fn describe(plan: &Plan) -> String {
         plan.measure_seconds,
         match plan.slices {
             0 | 1 => String::new(),
+            slices if plan.pause_seconds > plan::pause() => format!(
+                " in {slices} slices with {} s after each, the arms of a block taking turns",
+                plan.pause_seconds
+            ),
             slices => format!(" in {slices} slices, the arms of a block taking turns"),
         },
         humantime::format_duration(Duration::from_secs(plan.duration().as_secs())),

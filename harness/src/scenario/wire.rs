@@ -304,6 +304,9 @@ struct WireTrials {
     /// How many slices the window is cut into, between which the arms of a block take turns; 1 measures trial after trial.
     #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
     slices: Option<Spanned<u32>>,
+    /// The pause after each slice, such as `800ms`: answers come in, and what an agent sends late still counts as the slice's.
+    #[schemars(with = "Option<String>")]
+    pause: Option<Spanned<WireDuration>>,
 }
 
 /// A duration in words: `500ms`, `30s`, `2m`.
@@ -657,11 +660,13 @@ impl Resolver<'_> {
         self.check("trials.slices", &slices, "1 to 1000", |n| {
             (1..=1_000).contains(n)
         })?;
+        let pause = either(file.pause, defaults.pause);
         Ok(Trials {
             blocks: blocks.value,
             warmup_seconds: warmup.value.0.as_secs_f64(),
             measure_seconds: self.positive("trials.measure", &measure)?,
             slices: slices.value,
+            pause_seconds: self.positive("trials.pause", &pause)?,
         })
     }
 
