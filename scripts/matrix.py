@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What do the contenders cost, with light and heavy requests, on the target in Go and in Rust?
 
-    scripts/matrix.py run DIR [LEVEL…]  measures all arms, for each amount of work or for those named; records into DIR
+    scripts/matrix.py run DIR [LEVEL[:ARM,ARM…]…]
+                                        measures all arms, for each amount of work or for those named; records into DIR
     scripts/matrix.py pack DIR          compresses the samples, removes what `report` makes again
     scripts/matrix.py summary DIR       every figure, as Markdown
     scripts/matrix.py chart DIR         DIR/overhead.svg
     scripts/matrix.py readme DIR        puts the short table into README.md
     scripts/matrix.py check DIR         fails when that is not what README.md has
 
-`run` takes 20 minutes for each amount of work on two cores, once `flora-bench setup` has built everything. The records
+`run` takes half an hour for each amount of work on two cores, once `flora-bench setup` has built everything. The records
 in results/matrix are from `run` and `pack`.
 """
 
@@ -19,7 +20,7 @@ import sys
 
 from calibration import PROGRAM, ROOT, pack, runs
 
-RATE = "1000"
+RATE = "2000"
 BLOCKS = "8"
 # How much work a request is: what differs from the scenario files.
 LEVELS = {
@@ -29,6 +30,7 @@ LEVELS = {
 }
 # In the order of the tables; `baseline-twin` says what is noise.
 ARMS = {
+    "go-1.19": "none, built by Go 1.19",
     "flora-go": "Flora",
     "opentelemetry": "OpenTelemetry SDK, Collector",
     "opentelemetry-ebpf": "OpenTelemetry eBPF (uprobes)",
@@ -48,9 +50,13 @@ README = ROOT / "README.md"
 
 
 def run(directory):
-    for level in sys.argv[3:] or LEVELS:
+    for cell in sys.argv[3:] or LEVELS:
+        level, _, wanted = cell.partition(":")
         options = [*LEVELS[level], "--rate", RATE, "--blocks", BLOCKS, "--seed", "6", "--victoria-metrics", "off"]
         for names in (GO, RUST):
+            names = [name for name in names if not wanted or name in wanted.split(",")]
+            if not names:
+                continue
             subprocess.run([PROGRAM, "scenario", *names, *options, "--out", directory / level], cwd=ROOT)
 
 
