@@ -199,7 +199,7 @@ def chart(directory):
             if ("Go" if name in GO else "Rust") == language
             and any(lang == language and name in dict(scenarios(r)) for _, lang, r in panels)]
     levels = [level for level in LEVELS if any(l == level for l, _, _ in panels)]
-    left, top, width, height, gap = 250, 96, 230, 30, 26
+    left, top, width, height, gap = 275, 96, 230, 30, 26
     totals = [t for _, _, r in panels for n, _ in scenarios(r)
               if (t := change(r, n, "cpu_seconds_per_request", "total"))]
     ceiling = max(t["overhead_high"] for t in totals) * 1e6 * 1.05

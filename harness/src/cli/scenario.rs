@@ -67,7 +67,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let mut outcome = Ok(());
-    for (arms, amplified) in runs(&arguments)? {
+    for Asked { arms, amplified } in runs(&arguments)? {
         match measure_one(&arguments, arms, amplified).await {
             // The next run has other arms, which this says nothing about.
             Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
@@ -129,9 +129,16 @@ async fn measure_one(
     measure::judge(&records, &report, interrupted)
 }
 
-/// What each run measures: the arms, the baseline and its twin first, with what
-/// the command line says; and the name of the one that is amplified.
-fn runs(arguments: &Arguments) -> Result<Vec<(Vec<Scenario>, Option<String>)>, Failure> {
+/// What one run is to measure.
+struct Asked {
+    /// The baseline and its twin first, with what the command line says.
+    arms: Vec<Scenario>,
+    /// The scenario that is amplified.
+    amplified: Option<String>,
+}
+
+/// The runs that were asked for: one for each baseline.
+fn runs(arguments: &Arguments) -> Result<Vec<Asked>, Failure> {
     let library = library(arguments.options.scenarios.clone());
     if arguments.names.iter().any(|name| name == TWIN) {
         return Err(Failure::message(
@@ -176,7 +183,10 @@ fn runs(arguments: &Arguments) -> Result<Vec<(Vec<Scenario>, Option<String>)>, F
             name: BASELINE.to_owned(),
             ..load(&base)?
         };
-        runs.push((measure::arms(baseline, others), amplified));
+        runs.push(Asked {
+            arms: measure::arms(baseline, others),
+            amplified,
+        });
     }
     Ok(runs)
 }
