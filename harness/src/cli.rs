@@ -10,6 +10,7 @@
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@setup`] builds programs of others
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
+//! - [`mod@observe`] reads a node's pods, in a cluster
 //! - [`progress`] is what is seen while a run goes on
 //! - [`exit`] holds the exit codes
 
@@ -30,6 +31,7 @@ pub mod gate;
 pub mod history;
 pub mod list;
 pub mod measure;
+pub mod observe;
 pub mod progress;
 pub mod report;
 pub mod resume;
@@ -85,6 +87,7 @@ enum Command {
     Gate(gate::Arguments),
     Clean(clean::Arguments),
     Schema(schema::Arguments),
+    Observe(observe::Arguments),
     /// The built-in load driver, a process of its own.
     #[command(hide = true, name = crate::load::builtin::SUBCOMMAND)]
     LoadDriver,
@@ -122,6 +125,7 @@ pub fn main() -> ExitCode {
         Command::Gate(arguments) => gate::run(arguments),
         Command::Clean(arguments) => clean::run(arguments),
         Command::Schema(arguments) => schema::run(arguments),
+        Command::Observe(arguments) => observe::run(arguments),
         Command::LoadDriver => crate::load::driver::main().map_err(Failure::unexpected),
         Command::Intake => crate::intake::server::main().map_err(Failure::unexpected),
     };

@@ -70,6 +70,13 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             Reading::NodeCpuIdleSecondsTotal => {
                 show(Family::NodeCpuSecondsTotal, mode("idle"), sample.value);
             }
+            // Part of the busy time already; a mode of its own would count twice.
+            Reading::NodeCpuSoftirqSecondsTotal => {
+                show(Family::NodeSoftirqSecondsTotal, Vec::new(), sample.value);
+            }
+            Reading::OomKillsTotal => {
+                show(Family::OomEventsTotal, container(), sample.value);
+            }
             Reading::NodeCpuStealSecondsTotal => {
                 show(Family::NodeCpuSecondsTotal, mode("steal"), sample.value);
             }

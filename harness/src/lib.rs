@@ -12,6 +12,7 @@
 //! - [`load`]: what is sent to the target, and what came of it
 //! - [`intake`]: takes what agents send, and counts it
 //! - [`observer`]: what the kernel says of roles and machine
+//! - [`observe`]: the same of a node's pods, as a program of its own
 //! - [`sample`], [`trial`], [`metric`]: what is read, what a trial comes to, what is claimed
 //! - [`record`]: the run directory, written as things happen, read back for everything else
 //! - [`calibration`]: whether a known cost was found again
@@ -47,6 +48,7 @@ pub mod history;
 pub mod intake;
 pub mod load;
 pub mod metric;
+pub mod observe;
 pub mod observer;
 pub mod owner;
 pub mod plan;

@@ -126,7 +126,9 @@ pub enum Edge {
 
 /// The name of a raw reading. Counters are kept as the kernel gives them; a
 /// difference is taken only in the analysis.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading {
     /// CPU time used so far, in seconds (`cpuacct.usage`, `cpu.stat`, or the
@@ -143,6 +145,9 @@ pub enum Reading {
     MemoryInactiveFileBytes,
     /// Highest memory charge since the role started, in bytes.
     MemoryPeakBytes,
+    /// Processes that the kernel ended because the cgroup's memory ran out
+    /// (`oom_kill` of `memory.oom_control` or `memory.events`).
+    OomKillsTotal,
     /// Requests that the target's own counter holds (`http_requests_total` of
     /// the measured route).
     HttpRequestsTotal,
@@ -184,6 +189,9 @@ pub enum Reading {
     /// Machine: the busy columns of `/proc/stat` (user, nice, system, irq and
     /// softirq), in seconds; samples, on kernels that account by ticks.
     NodeCpuBusySecondsTotal,
+    /// Machine: the softirq column of `/proc/stat` alone, in seconds: packets
+    /// and timers, work that is charged to no process.
+    NodeCpuSoftirqSecondsTotal,
     /// Machine: time in which CPUs were idle or waited for I/O, in seconds.
     NodeCpuIdleSecondsTotal,
     /// Machine: time that the hypervisor took away, in seconds.

@@ -17,8 +17,12 @@ pub enum Family {
     MemoryInactiveFileBytes,
     /// Highest charge so far, in bytes.
     MemoryMaxUsageBytes,
+    /// Processes that the kernel ended for want of memory.
+    OomEventsTotal,
     /// CPU seconds of the whole machine, by mode.
     NodeCpuSecondsTotal,
+    /// The softirq part of the machine's busy CPU seconds.
+    NodeSoftirqSecondsTotal,
     /// Requests of the target, as the harness read its counter; only pushed, never served.
     HttpRequestsTotal,
 }
@@ -33,7 +37,9 @@ impl Family {
             Family::MemoryWorkingSetBytes => "container_memory_working_set_bytes",
             Family::MemoryInactiveFileBytes => "container_memory_total_inactive_file_bytes",
             Family::MemoryMaxUsageBytes => "container_memory_max_usage_bytes",
+            Family::OomEventsTotal => "container_oom_events_total",
             Family::NodeCpuSecondsTotal => "node_cpu_seconds_total",
+            Family::NodeSoftirqSecondsTotal => "flora_bench_node_softirq_seconds_total",
             Family::HttpRequestsTotal => "http_requests_total",
         }
     }
@@ -43,7 +49,9 @@ impl Family {
         match self {
             Family::CpuUsageSecondsTotal
             | Family::CpuThrottledSecondsTotal
+            | Family::OomEventsTotal
             | Family::NodeCpuSecondsTotal
+            | Family::NodeSoftirqSecondsTotal
             | Family::HttpRequestsTotal => "counter",
             Family::MemoryUsageBytes
             | Family::MemoryWorkingSetBytes
@@ -65,8 +73,12 @@ impl Family {
             }
             Family::MemoryInactiveFileBytes => "File cache that can be dropped at once, in bytes.",
             Family::MemoryMaxUsageBytes => "Highest memory charge so far, in bytes.",
+            Family::OomEventsTotal => "Processes that the kernel ended for want of memory.",
             Family::NodeCpuSecondsTotal => {
                 "CPU time of the machine by mode, in seconds; busy is user, nice, system, irq and softirq together, idle includes iowait."
+            }
+            Family::NodeSoftirqSecondsTotal => {
+                "The softirq part of the machine's busy CPU time, in seconds."
             }
             Family::HttpRequestsTotal => "Requests that the target has answered.",
         }

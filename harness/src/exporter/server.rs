@@ -1,4 +1,5 @@
-//! Serves the latest readings on a loopback port.
+//! Serves the latest readings on a loopback port, and whatever else of ours is
+//! asked for by GET ([`serve`]).
 
 use std::convert::Infallible;
 use std::io;
@@ -11,7 +12,7 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONTENT_TYPE};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::{JoinHandle, JoinSet};
@@ -67,7 +68,11 @@ impl Exporter {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let publisher = Publisher::default();
-        let server = tokio::spawn(serve(listener, publisher.clone()));
+        let shown = publisher.clone();
+        let server = tokio::spawn(serve(
+            listener,
+            Arc::new(move |uri: &Uri| answer(uri, &shown)),
+        ));
         Ok(Exporter {
             address,
             publisher,
@@ -98,17 +103,24 @@ impl Drop for Exporter {
     }
 }
 
-async fn serve(listener: TcpListener, publisher: Publisher) {
+/// What a path is answered with; none is "not found".
+pub type Answer = (&'static str, Bytes);
+/// Answers GET requests.
+pub type Handler = dyn Fn(&Uri) -> Option<Answer> + Send + Sync;
+
+/// Answers GET requests on a listener, until it is dropped. Connections and
+/// what is read of each are bounded; a request's body is never read.
+pub async fn serve(listener: TcpListener, handler: Arc<Handler>) {
     // Dropped with this task, and every connection with it.
     let mut connections = JoinSet::new();
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                connections.spawn(connection(stream, publisher.clone()));
+                connections.spawn(connection(stream, Arc::clone(&handler)));
             }
             Err(error) => {
                 // Out of file descriptors, most likely; trying again at once would spin.
-                log::warn!("the exporter cannot accept a connection: {error}");
+                log::warn!("cannot accept a connection: {error}");
                 tokio::time::sleep(Duration::from_millis(100)).await;
             }
         }
@@ -119,9 +131,9 @@ async fn serve(listener: TcpListener, publisher: Publisher) {
     }
 }
 
-async fn connection(stream: TcpStream, publisher: Publisher) {
+async fn connection(stream: TcpStream, handler: Arc<Handler>) {
     let service = service_fn(|request| {
-        let response = answer(&request, &publisher);
+        let response = respond(&request, &handler);
         async { Ok::<_, Infallible>(response) }
     });
     let result = http1::Builder::new()
@@ -131,39 +143,37 @@ async fn connection(stream: TcpStream, publisher: Publisher) {
         .serve_connection(TokioIo::new(stream), service)
         .await;
     if let Err(error) = result {
-        log::debug!("a connection to the exporter ended early: {error}");
+        log::debug!("a connection ended early: {error}");
     }
 }
 
-/// The answer to a request. Its body, if it has one, is never read.
-fn answer(request: &Request<Incoming>, publisher: &Publisher) -> Response<Full<Bytes>> {
-    let (status, name, value, body) = if request.uri().path() != "/metrics" {
-        (
-            StatusCode::NOT_FOUND,
-            CONTENT_TYPE,
-            "text/plain",
-            "see /metrics\n".to_owned(),
-        )
-    } else if request.method() == Method::GET || request.method() == Method::HEAD {
-        (
-            StatusCode::OK,
-            CONTENT_TYPE,
-            "text/plain; version=0.0.4; charset=utf-8",
-            publisher.text(),
-        )
-    } else {
+fn respond(request: &Request<Incoming>, handler: &Arc<Handler>) -> Response<Full<Bytes>> {
+    let plain = |text: &'static str| ("text/plain", Bytes::from_static(text.as_bytes()));
+    let (status, name, (value, body)) = if !matches!(*request.method(), Method::GET | Method::HEAD)
+    {
         (
             StatusCode::METHOD_NOT_ALLOWED,
             ALLOW,
-            "GET, HEAD",
-            String::new(),
+            ("GET, HEAD", Bytes::new()),
         )
+    } else {
+        match handler(request.uri()) {
+            Some(answer) => (StatusCode::OK, CONTENT_TYPE, answer),
+            None => (StatusCode::NOT_FOUND, CONTENT_TYPE, plain("see /metrics\n")),
+        }
     };
     Response::builder()
         .status(status)
         .header(name, value)
-        .body(Full::new(Bytes::from(body)))
+        .body(Full::new(body))
         .expect("status and headers are constants")
+}
+
+/// The type of Prometheus text.
+pub const PROMETHEUS_TEXT: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+fn answer(uri: &Uri, publisher: &Publisher) -> Option<Answer> {
+    (uri.path() == "/metrics").then(|| (PROMETHEUS_TEXT, publisher.text().into()))
 }
 
 #[cfg(test)]

@@ -42,6 +42,8 @@ struct Memory {
     usage: File,
     stat: File,
     peak: Option<File>,
+    /// Holds `oom_kill`, on both versions.
+    kills: Option<File>,
     /// The key of `stat` that counts the subtree's inactive file pages.
     inactive_file: &'static str,
 }
@@ -71,6 +73,7 @@ impl CgroupObserver {
                 usage: open(group.memory(), "memory.usage_in_bytes")?,
                 stat: open(group.memory(), "memory.stat")?,
                 peak: open(group.memory(), "memory.max_usage_in_bytes").ok(),
+                kills: open(group.memory(), "memory.oom_control").ok(),
                 inactive_file: "total_inactive_file",
             })
         };
@@ -79,6 +82,7 @@ impl CgroupObserver {
                 usage: open(group.v2(), "memory.current")?,
                 stat: open(group.v2(), "memory.stat")?,
                 peak: open(group.v2(), "memory.peak").ok(),
+                kills: open(group.v2(), "memory.events").ok(),
                 inactive_file: "inactive_file",
             })
         };
@@ -110,7 +114,7 @@ impl CgroupObserver {
     /// # Errors
     /// When a file can't be read or does not hold what it should.
     pub fn read(&self) -> io::Result<Readings> {
-        let mut readings = Readings::with_capacity(5);
+        let mut readings = Readings::with_capacity(6);
         let cpu = match &self.cpu {
             Cpu::V1(file) => number(file)? / 1e9,
             Cpu::V2(file) => key(&text(file)?, "usage_usec")? / 1e6,
@@ -133,6 +137,12 @@ impl CgroupObserver {
             readings.push((Reading::MemoryInactiveFileBytes, inactive));
             if let Some(peak) = &memory.peak {
                 readings.push((Reading::MemoryPeakBytes, number(peak)?));
+            }
+            // Kernels before 4.13 don't count them.
+            if let Some(kills) = &memory.kills
+                && let Ok(kills) = key(&text(kills)?, "oom_kill")
+            {
+                readings.push((Reading::OomKillsTotal, kills));
             }
         }
         Ok(readings)

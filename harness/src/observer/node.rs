@@ -83,6 +83,7 @@ fn parse(text: &str) -> io::Result<Readings> {
             Reading::NodeCpuBusySecondsTotal,
             user + nice + system + irq + softirq,
         ),
+        (Reading::NodeCpuSoftirqSecondsTotal, softirq),
         (Reading::NodeCpuIdleSecondsTotal, idle + iowait),
         (Reading::NodeCpuStealSecondsTotal, steal),
     ])
@@ -99,6 +100,7 @@ mod tests {
         let get = |name| readings.iter().find(|(n, _)| *n == name).unwrap().1;
         assert_eq!(get(Reading::NodeCpus), 2.0);
         assert!((get(Reading::NodeCpuBusySecondsTotal) - 1.63).abs() < 1e-9);
+        assert!((get(Reading::NodeCpuSoftirqSecondsTotal) - 0.07).abs() < 1e-9);
         assert!((get(Reading::NodeCpuIdleSecondsTotal) - 40.5).abs() < 1e-9);
         assert!((get(Reading::NodeCpuStealSecondsTotal) - 0.08).abs() < 1e-9);
     }

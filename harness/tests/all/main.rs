@@ -12,6 +12,7 @@ mod gate;
 mod history;
 mod intake;
 mod lifecycle;
+mod observe;
 mod records;
 mod resume;
 mod runs;

@@ -245,6 +245,23 @@ pub struct Group {
 }
 
 impl Group {
+    /// A group that somebody else made, for reading: its directory below the
+    /// hierarchy of each controller, and in version 2.
+    pub fn found(
+        cpuacct: Option<PathBuf>,
+        cpu: Option<PathBuf>,
+        memory: Option<PathBuf>,
+        v2: Option<PathBuf>,
+    ) -> Self {
+        Group {
+            cpuacct,
+            cpu,
+            memory,
+            v2,
+            directories: Vec::new(),
+        }
+    }
+
     /// The files that take a process id to move it in; `0` is the writer itself.
     pub fn procs_files(&self) -> Vec<PathBuf> {
         self.directories
