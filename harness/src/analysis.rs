@@ -62,6 +62,12 @@ impl View<'_> {
             .find(|sample| sample.edge == Some(edge))
     }
 
+    /// Whether a role ran where the target did, as everything does on one machine.
+    fn is_on_targets_machine(&self, subject: Subject) -> bool {
+        self.of(subject, Reading::CpuUsageSecondsTotal)
+            .all(|sample| sample.machine.is_none())
+    }
+
     /// A figure of the load driver.
     fn load(&self, reading: Reading) -> Option<f64> {
         Some(self.of(Subject::Load, reading).next()?.value)
@@ -204,6 +210,7 @@ fn ledger(view: &View<'_>, requests: f64, window: f64) -> Option<Ledger> {
     let steal = view.spent(Subject::Node, Reading::NodeCpuStealSecondsTotal, window)?;
     let rows: Vec<LedgerRow> = Subject::ROLES
         .into_iter()
+        .filter(|&subject| view.is_on_targets_machine(subject))
         .filter_map(|subject| {
             Some(LedgerRow {
                 subject,
@@ -248,11 +255,12 @@ fn statistics(
         && requests > 0.0
     {
         let of = |subject| ledger.of(subject).map(|seconds| seconds / requests);
-        for row in &ledger.rows {
+        for subject in Subject::ROLES {
+            let spent = view.spent(subject, Reading::CpuUsageSecondsTotal, window);
             add(
                 Metric::CpuSecondsPerRequest,
-                row.subject,
-                Some(row.cpu_seconds / requests),
+                subject,
+                spent.map(|seconds| seconds / requests),
             );
         }
         let outside: f64 = Subject::ROLES

@@ -166,6 +166,7 @@ mod tests {
             value,
             time,
             name: None,
+            machine: None,
             quantile: None,
             buckets: Vec::new(),
         }

@@ -249,6 +249,10 @@ pub struct Sample {
     /// For readings of things that have names of their own: which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// Set when it was read on another machine than the target's: which. What
+    /// a role used there is no part of the target's machine's busy time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub machine: Option<String>,
     /// For a single quantile of a distribution: which, 0–1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quantile: Option<f64>,
@@ -276,6 +280,7 @@ impl Sample {
             value,
             time,
             name: None,
+            machine: None,
             quantile: None,
             buckets: Vec::new(),
         }

@@ -13,6 +13,7 @@
 //! - [`images`]: which image stands for which program
 //! - [`load`]: k6 as a Job or as the operator's `TestRun`
 //! - [`observer`]: the node observer, which reads control groups on the nodes
+//! - [`proxy`]: pods and services, reached through the API server
 //! - [`metrics`]: VictoriaMetrics in the cluster, asked through the API server
 
 use crate::clock::RunClock;
@@ -26,6 +27,7 @@ pub mod load;
 pub mod metrics;
 pub mod object;
 pub mod observer;
+pub mod proxy;
 
 use self::images::Images;
 use self::object::Run;

@@ -122,21 +122,45 @@ pub struct K6Run<'a> {
 /// No REST API is opened (checked with `ss`: k6 listens nowhere), nothing is
 /// reported to k6's makers, and no secret is part of it.
 pub fn command(run: &K6Run<'_>) -> Invocation {
-    let mut args: Vec<std::ffi::OsString> = [
-        "run",
-        "--quiet",
-        "--no-usage-report",
-        // The default, localhost:6565, would clash with another k6.
-        "--address=",
-        "--no-color",
-        "--log-format=raw",
-    ]
-    .map(Into::into)
-    .into();
-    for (name, value) in run.tags {
-        args.push(format!("--tag={name}={value}").into());
+    // The default, localhost:6565, would clash with another k6.
+    let mut args: Vec<String> = ["run", "--quiet", "--address="].map(Into::into).into();
+    args.extend(arguments(run.tags, run.remote_write.is_some()));
+    args.push(run.script.to_string_lossy().into_owned());
+    let mut env = environment(
+        run.load,
+        run.remote_write.map(ServerUrl::remote_write).as_deref(),
+    );
+    env.push(("SUMMARY", run.summary.to_string_lossy().into_owned()));
+    Invocation {
+        program: run.program.to_owned(),
+        args: args.into_iter().map(Into::into).collect(),
+        env: env
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     }
-    let load = run.load;
+}
+
+/// The arguments of `k6 run` that are the same wherever it runs: one word each,
+/// without a space, as the k6 operator splits them at spaces.
+pub fn arguments(tags: &[(&str, &str)], remote_write: bool) -> Vec<String> {
+    let fixed = ["--no-usage-report", "--no-color", "--log-format=raw"];
+    let mut args: Vec<String> = fixed.map(Into::into).into();
+    args.extend(
+        tags.iter()
+            .map(|(name, value)| format!("--tag={name}={value}")),
+    );
+    if remote_write {
+        // In two words: the operator's own `k6 archive` knows no outputs, and
+        // it leaves them out in this form alone.
+        args.extend(["--out", "experimental-prometheus-rw"].map(Into::into));
+    }
+    args
+}
+
+/// The script's settings, and where k6's own metrics are pushed to, if anywhere.
+/// Without a `SUMMARY` besides, the summary is a line of the output.
+pub fn environment(load: &LoadSpec, remote_write: Option<&str>) -> Vec<(&'static str, String)> {
     let mut env = vec![
         ("TARGET_URL", load.url.clone()),
         ("RATE", load.rate.to_string()),
@@ -145,26 +169,16 @@ pub fn command(run: &K6Run<'_>) -> Invocation {
         ("CONNECTIONS", load.connections.to_string()),
         ("GZIP", load.gzip.to_string()),
         ("TIMEOUT", load.timeout_seconds.to_string()),
-        ("SUMMARY", run.summary.to_string_lossy().into_owned()),
     ];
-    if let Some(server) = run.remote_write {
-        args.push("--out=experimental-prometheus-rw".into());
+    if let Some(url) = remote_write {
         env.extend([
-            ("K6_PROMETHEUS_RW_SERVER_URL", server.remote_write()),
+            ("K6_PROMETHEUS_RW_SERVER_URL", url.to_owned()),
             ("K6_PROMETHEUS_RW_TREND_STATS", TREND_STATS.to_owned()),
             ("K6_PROMETHEUS_RW_PUSH_INTERVAL", "1s".to_owned()),
             ("K6_PROMETHEUS_RW_STALE_MARKERS", "true".to_owned()),
         ]);
     }
-    args.push(run.script.into());
-    Invocation {
-        program: run.program.to_owned(),
-        args,
-        env: env
-            .into_iter()
-            .map(|(name, value)| (name.to_owned(), value))
-            .collect(),
-    }
+    env
 }
 
 /// What k6's script says when one of its two scenarios begins.
@@ -224,6 +238,49 @@ pub fn read_summary(
         source,
     })?;
     parse_summary(path, &text, load, failures)
+}
+
+/// Failures that are kept in words.
+pub const FAILURES_KEPT: usize = 5;
+
+/// The distinct [`failure`]s of an output, the first few.
+pub fn failures(output: &str) -> Vec<String> {
+    let mut kept: Vec<String> = Vec::new();
+    for words in output.lines().filter_map(failure) {
+        if kept.len() < FAILURES_KEPT && !kept.iter().any(|known| known == words) {
+            kept.push(words.to_owned());
+        }
+    }
+    kept
+}
+
+/// What k6 came to and when its window was (seconds since the epoch), from an
+/// output that holds everything it wrote: a pod's log.
+///
+/// # Errors
+/// [`K6Error`] with what is missing or wrong.
+pub fn read_output(output: &str, load: &LoadSpec) -> Result<(LoadResult, (f64, f64)), K6Error> {
+    let path = Path::new("(in its output)");
+    let missing = |what: &str| K6Error::Read {
+        path: path.to_owned(),
+        source: std::io::Error::other(format!("there is no {what}")),
+    };
+    // Whatever a container's log puts before a line, the summary is one object.
+    let summary = output
+        .lines()
+        .rev()
+        .find(|line| line.starts_with("{\"schema_version\":"))
+        .ok_or_else(|| missing("summary"))?;
+    // As it came, if the window has said so itself; as it was announced otherwise.
+    let begun: Vec<Begun> = output.lines().filter_map(Begun::parse).collect();
+    let window = begun
+        .iter()
+        .find(|begun| begun.measure)
+        .or(begun.first())
+        .ok_or_else(|| missing("line that says when the window was"))?
+        .window;
+    let result = parse_summary(path, summary, load, failures(output))?;
+    Ok((result, window))
 }
 
 #[derive(Deserialize)]

@@ -481,7 +481,7 @@ impl TryFrom<WirePoint> for Point {
 }
 
 /// The series of an answer of `/api/v1/query` or `/api/v1/query_range`.
-fn parse(body: &str) -> Result<Vec<Series>, String> {
+pub(crate) fn parse(body: &str) -> Result<Vec<Series>, String> {
     let answer: WireAnswer = serde_json::from_str(body).map_err(|error| error.to_string())?;
     let parts = match answer.data {
         WireData::Matrix(parts) => parts,

@@ -24,25 +24,24 @@ struct Observer {
 
 impl Observer {
     fn start(arguments: &[&str]) -> Observer {
-        let mut process = flora_bench()
+        let process = flora_bench()
             .args(["observe", "--listen", "127.0.0.1:0"])
             .args(arguments)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut said = String::new();
-        let stderr = process.stderr.as_mut().unwrap();
-        BufReader::new(stderr).read_line(&mut said).unwrap();
-        let base = said
-            .trim()
-            .split("serving ")
-            .nth(1)
-            .and_then(|url| url.strip_suffix("/readings"))
-            .unwrap_or_else(|| panic!("{said}"));
-        Observer {
-            base: base.to_owned(),
+        // From here on it ends with the test, whatever comes.
+        let mut observer = Observer {
             process,
-        }
+            base: String::new(),
+        };
+        let mut said = String::new();
+        let stderr = observer.process.stderr.as_mut().unwrap();
+        BufReader::new(stderr).read_line(&mut said).unwrap();
+        let url = said.find("http://").map(|at| said[at..].trim());
+        let base = url.and_then(|url| url.strip_suffix("/readings"));
+        observer.base = base.unwrap_or_else(|| panic!("{said}")).to_owned();
+        observer
     }
 
     async fn get(&self, path: &str) -> String {

@@ -1,11 +1,30 @@
 //! Load from inside the cluster: k6 as a plain Job, or as the k6 operator's `TestRun`.
+//!
+//! Both run the same script with the same settings on the same nodes, one k6
+//! process in one pod. Whether it succeeded is read from its exit code; what it
+//! counted and when its window was, from what it wrote. The operator's stages
+//! are never taken for either: `finished` says only that no runner is active,
+//! and it is looked at every 15 s.
+//!
+//! # Layout
+//! - [`LoadOrder`], [`LoadOutcome`]: what is asked for, what came of it
+//! - [`job`]: the script's ConfigMap, the pod, the Job
+//! - [`test_run`]: the operator's object, and what it says of itself
+//! - [`watch`]: waits for the pod's end
 
-use kube::core::DynamicObject;
+use kube::api::{Api, DeleteParams, PostParams};
+use kube::core::{ApiResource, DynamicObject};
 
+use super::client::{ApiError, code, is_transient};
 use super::groups::Group;
 use super::object::Run;
 use super::{Cluster, ClusterError, RolePod, Window};
-use crate::load::{LoadResult, LoadSpec};
+use crate::error;
+use crate::load::{LoadResult, LoadSpec, k6};
+
+pub mod job;
+pub mod test_run;
+pub mod watch;
 
 /// Who starts k6.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -15,6 +34,11 @@ pub enum Starter {
     /// Nobody else: a Job with the same image, script and placement.
     Job,
 }
+
+/// k6 of a version that the script is tested with.
+pub const IMAGE: &str = "grafana/k6:1.8.1";
+/// What the operator starts the runners with, of the version that is documented.
+pub const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
 /// One trial's load.
 #[derive(Clone, Debug)]
@@ -27,8 +51,10 @@ pub struct LoadOrder {
     pub arm: String,
     /// What is sent; its address is the target's Service.
     pub spec: LoadSpec,
-    /// k6's image.
+    /// k6's image, [`IMAGE`] unless another is given.
     pub image: String,
+    /// The image of the operator's starter, [`STARTER_IMAGE`] unless another is given.
+    pub starter_image: String,
     /// Where it runs.
     pub group: Group,
     /// CPUs that it gets.
@@ -50,8 +76,11 @@ pub struct LoadOutcome {
 
 /// Every object that a trial's load needs, in the order in which they are applied.
 pub fn objects(run: &Run, starter: Starter, order: &LoadOrder) -> Vec<DynamicObject> {
-    let _ = (run, starter, order);
-    Vec::new()
+    let main = match starter {
+        Starter::Operator => test_run::object(run, order),
+        Starter::Job => job::object(run, order),
+    };
+    vec![job::script(run, order), main]
 }
 
 /// Which starter the cluster has: the operator when its kind is served.
@@ -59,12 +88,28 @@ pub fn objects(run: &Run, starter: Starter, order: &LoadOrder) -> Vec<DynamicObj
 /// # Errors
 /// When the API server does not answer.
 pub async fn starter(cluster: &Cluster) -> Result<Starter, ClusterError> {
-    let _ = cluster;
-    Ok(Starter::Job)
+    let path = format!("/apis/{}/{}", test_run::GROUP, test_run::VERSION);
+    let request = hyper::Request::get(&path).body(Vec::new());
+    let request = request.expect("the path is a constant");
+    let listed = cluster.client.request::<serde_json::Value>(request).await;
+    match listed {
+        Ok(list) => {
+            let served = list["resources"]
+                .as_array()
+                .is_some_and(|kinds| kinds.iter().any(|kind| kind["name"] == test_run::PLURAL));
+            Ok(if served {
+                Starter::Operator
+            } else {
+                Starter::Job
+            })
+        }
+        Err(error) if code(&error) == Some(404) => Ok(Starter::Job),
+        Err(error) => Err(ApiError::new(format!("list the kinds of {path}"), error).into()),
+    }
 }
 
 /// Sends a trial's load and waits for its end. What it applied carries the
-/// trial's labels and is deleted with the trial, also when this is cancelled.
+/// trial's labels; [`delete`] removes it, also when this was cancelled.
 ///
 /// # Errors
 /// When k6 can't be started, fails, or leaves no result; with its last output.
@@ -73,6 +118,84 @@ pub async fn run(
     starter: Starter,
     order: &LoadOrder,
 ) -> Result<LoadOutcome, ClusterError> {
-    let _ = (cluster, starter, order);
-    Err(ClusterError::Load("is not sent yet".into()))
+    for object in objects(&cluster.run, starter, order) {
+        create(cluster, &object).await?;
+    }
+    let ended = watch::end(cluster, starter, order).await?;
+    let (result, (open_unix, close_unix)) =
+        k6::read_output(&ended.output, &order.spec).map_err(|error| {
+            let error = error::text(&error);
+            ClusterError::Load(format!("k6: {error}{}", watch::tail(&ended.output)))
+        })?;
+    Ok(LoadOutcome {
+        result,
+        window: Window {
+            open_unix,
+            close_unix,
+        },
+        pod: ended.pod,
+    })
+}
+
+/// Removes what [`run`] applied; what is gone already is no error. Pods end
+/// with their Job or `TestRun`.
+///
+/// # Errors
+/// When the API server refuses it.
+pub async fn delete(
+    cluster: &Cluster,
+    starter: Starter,
+    order: &LoadOrder,
+) -> Result<(), ClusterError> {
+    for object in objects(&cluster.run, starter, order).iter().rev() {
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let deleted = api(cluster, object)
+            .delete(&name, &DeleteParams::background())
+            .await;
+        match deleted {
+            Err(error) if code(&error) != Some(404) => {
+                let what = super::object::describe(object);
+                return Err(ApiError::new(format!("delete {what}"), error).into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Created and not applied: the name is new, what is there already is somebody
+/// else's, and an operator that knows a field not yet drops it with a warning.
+async fn create(cluster: &Cluster, object: &DynamicObject) -> Result<(), ClusterError> {
+    let api = api(cluster, object);
+    let mut tries = 0;
+    loop {
+        match api.create(&PostParams::default(), object).await {
+            Ok(_) => return Ok(()),
+            // The first try may have come through when its answer did not.
+            Err(error) if tries > 0 && code(&error) == Some(409) => return Ok(()),
+            Err(error) if is_transient(&error) && tries < watch::TRIES => tries += 1,
+            Err(error) => {
+                let what = super::object::describe(object);
+                return Err(ApiError::new(format!("create {what}"), error).into());
+            }
+        }
+        tokio::time::sleep(watch::POLL).await;
+    }
+}
+
+fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
+    let types = object.types.clone().unwrap_or_default();
+    let namespace = object.metadata.namespace.clone().unwrap_or_default();
+    let resource = match types.kind.as_str() {
+        test_run::KIND => test_run::resource(),
+        _ => {
+            let (group, version) = types
+                .api_version
+                .split_once('/')
+                .unwrap_or(("", &types.api_version));
+            let kind = kube::core::GroupVersionKind::gvk(group, version, &types.kind);
+            ApiResource::from_gvk(&kind)
+        }
+    };
+    Api::namespaced_with(cluster.client.clone(), &namespace, &resource)
 }

@@ -1,46 +1,424 @@
 //! VictoriaMetrics in the cluster: what kubelets, target, agents and k6 expose,
 //! asked by PromQL through the API server.
+//!
+//! The node observer is the precise source of a trial's figures; the kubelet's
+//! cAdvisor is the second opinion, and stands in where policy lets no observer
+//! look at the host. It reads every 10 to 15 s, so that a window needs a minute
+//! before its edges mean much.
+//!
+//! # Layout
+//! - [`Metrics`]: one of the run's own, or one that is given
+//! - [`scrape`]: what is scraped
+//! - [`objects`]: its own objects
+//! - [`fallback`]: a trial's samples from cAdvisor's series, without a cluster
+
+use std::time::Duration;
 
 use kube::core::DynamicObject;
+use serde_json::json;
+use tokio::time::{Instant, sleep};
 
+use super::client::is_transient;
 use super::groups::Group;
 use super::images::Images;
-use super::object::Run;
-use super::{Cluster, ClusterError, Scene};
-use crate::sample::Sample;
+use super::object::{ROLE, Run, object};
+use super::{Cluster, ClusterError, Scene, Window, apply, proxy};
+use crate::error;
+use crate::exporter::label_value;
+use crate::sample::{Phase, Reading, Sample, Subject};
+use crate::victoria_metrics::client::parse;
+use crate::victoria_metrics::cross_check::cpu_seconds_per_request;
+use crate::victoria_metrics::{Selectors, Series, ServerUrl};
 
-/// A VictoriaMetrics that runs in the run's namespace.
-#[derive(Clone, Debug)]
+pub mod fallback;
+pub mod scrape;
+
+/// The name of Deployment, Service and the rest; what they are for, in labels.
+pub const NAME: &str = "victoria-metrics";
+/// Its role in labels.
+pub const ROLE_NAME: &str = "metrics";
+/// Where it listens.
+pub const PORT: u16 = 8428;
+/// VictoriaMetrics' long-term release.
+pub const IMAGE: &str = "victoriametrics/victoria-metrics:v1.122.6";
+/// Who it is: nobody.
+const USER: u32 = 65532;
+/// How long it may take to answer.
+const START: Duration = Duration::from_secs(180);
+const POLL: Duration = Duration::from_millis(250);
+/// How long after the window's close rows are waited for: cAdvisor's next
+/// reading, a scrape, and until they are visible.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// A VictoriaMetrics that a run can ask.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// Where k6 writes to, as pods reach it.
     pub remote_write: String,
+    /// How the harness reaches it.
+    pub access: Access,
+}
+
+/// How the harness reaches it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// A Service, through the API server.
+    Service {
+        /// Its namespace.
+        namespace: String,
+        /// Its name.
+        name: String,
+        /// Its port.
+        port: u16,
+    },
+    /// An address that the harness reaches by itself.
+    Url(ServerUrl),
+}
+
+impl Metrics {
+    /// The run's own.
+    pub fn own(run: &Run) -> Self {
+        Metrics {
+            remote_write: format!("http://{NAME}.{}.svc:{PORT}/api/v1/write", run.namespace),
+            access: Access::Service {
+                namespace: run.namespace.clone(),
+                name: NAME.into(),
+                port: PORT,
+            },
+        }
+    }
+
+    /// One that is there already. An address of a Service
+    /// (`http://NAME.NAMESPACE.svc:PORT`) is reached through the API server,
+    /// any other must be one that the harness and pods reach alike.
+    pub fn given(url: &ServerUrl) -> Self {
+        let text = url.to_string();
+        let host = text.strip_prefix("http://").unwrap_or(&text);
+        let (host, path) = host.split_once('/').unwrap_or((host, ""));
+        let (host, port) = host.split_once(':').unwrap_or((host, "80"));
+        let parts: Vec<&str> = host.split('.').collect();
+        let access = match (&parts[..], port.parse()) {
+            ([name, namespace, "svc", ..], Ok(port)) if path.is_empty() => Access::Service {
+                namespace: (*namespace).into(),
+                name: (*name).into(),
+                port,
+            },
+            _ => Access::Url(url.clone()),
+        };
+        Metrics {
+            remote_write: url.remote_write(),
+            access,
+        }
+    }
+
+    /// The raw samples of a selector in a window (seconds since the epoch).
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn raw(
+        &self,
+        cluster: &Cluster,
+        selector: &str,
+        (start, end): (f64, f64),
+    ) -> Result<Vec<Series>, ClusterError> {
+        let (namespace, name, port) = match &self.access {
+            Access::Service {
+                namespace,
+                name,
+                port,
+            } => (namespace, name, *port),
+            Access::Url(url) => {
+                let client = crate::victoria_metrics::Client::new(url.clone());
+                let client = client.map_err(|error| failed(&error))?;
+                let raw = client.raw(selector, start, end).await;
+                return raw.map_err(|error| failed(&error));
+            }
+        };
+        // As the client does: more than is wanted, and what lies inside is kept.
+        let range = ((end - start).max(0.0) * 1e3).ceil() as u64 + 2;
+        let promql = format!("{selector}[{range}ms]");
+        let mut url = reqwest::Url::parse("http://x/api/v1/query").expect("it is a constant");
+        url.query_pairs_mut()
+            .append_pair("query", &promql)
+            .append_pair("time", &format!("{:.3}", end + 0.001));
+        let path = format!("api/v1/query?{}", url.query().unwrap_or_default());
+        let text = proxy::service(cluster, (namespace, name), port, &path).await?;
+        let mut series = parse(&text)
+            .map_err(|reason| ClusterError::Metrics(format!("`{promql}`: {reason}")))?;
+        for one in &mut series {
+            one.points.retain(|p| (start..=end).contains(&p.time));
+        }
+        series.retain(|one| !one.points.is_empty());
+        Ok(series)
+    }
+
+    /// Makes fresh rows visible; one that can't be told is waited for instead.
+    async fn flush(&self, cluster: &Cluster) {
+        if let Access::Service {
+            namespace,
+            name,
+            port,
+        } = &self.access
+        {
+            let path = "internal/force_flush";
+            let flushed = proxy::service(cluster, (namespace, name), *port, path).await;
+            if let Err(error) = flushed {
+                log::debug!("no flush: {error}");
+            }
+        }
+    }
+}
+
+fn failed(source: &(dyn std::error::Error + 'static)) -> ClusterError {
+    ClusterError::Metrics(error::text(source))
 }
 
 /// Every object of VictoriaMetrics and its scrape configuration.
+///
+/// Its account may read what kubelets measure (`nodes/metrics`), and see the
+/// run's own pods; the role that says so is the run's, and goes with it.
 pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> {
-    let _ = (run, images, group);
-    Vec::new()
+    let labels = run.labels(ROLE_NAME, None);
+    let namespace = &run.namespace;
+    let metadata = json!({"name": NAME, "namespace": namespace, "labels": labels});
+    // Cluster-wide names must not meet those of another run.
+    let wide = format!("{namespace}-{NAME}");
+    let rbac = "rbac.authorization.k8s.io";
+    let subjects = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}]);
+    let pod = json!({
+        "serviceAccountName": NAME,
+        "enableServiceLinks": false,
+        "terminationGracePeriodSeconds": 5,
+        "nodeSelector": group.node_selector(),
+        "tolerations": group.tolerations(),
+        "securityContext": {
+            "runAsNonRoot": true,
+            "runAsUser": USER,
+            "runAsGroup": USER,
+            "fsGroup": USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "containers": [{
+            "name": NAME,
+            "image": images.or(NAME, IMAGE),
+            "imagePullPolicy": "IfNotPresent",
+            "args": [
+                "-promscrape.config=/etc/victoria-metrics/scrape.yaml",
+                "-promscrape.config.strictParse",
+                "-storageDataPath=/data",
+                "-retentionPeriod=1d",
+                format!("-httpListenAddr=:{PORT}"),
+                // Without this the newest 30 s repeat an older value.
+                "-search.latencyOffset=0s",
+                "-search.disableCache",
+                "-dedup.minScrapeInterval=1ms",
+                "-memory.allowedBytes=128MiB",
+                // Neither target nor observer is to spend CPU time on compressing.
+                "-promscrape.disableCompression",
+                "-promscrape.suppressScrapeErrors",
+                "-selfScrapeInterval=0s",
+                "-loggerLevel=WARN",
+            ],
+            "ports": [{"name": "http", "containerPort": PORT}],
+            "readinessProbe": {"httpGet": {"path": "/health", "port": PORT}, "periodSeconds": 1},
+            "resources": {
+                "requests": {"cpu": "100m", "memory": "128Mi"},
+                "limits": {"memory": "512Mi"},
+            },
+            "securityContext": {
+                "allowPrivilegeEscalation": false,
+                "readOnlyRootFilesystem": true,
+                "capabilities": {"drop": ["ALL"]},
+            },
+            "volumeMounts": [
+                {"name": "config", "mountPath": "/etc/victoria-metrics", "readOnly": true},
+                {"name": "data", "mountPath": "/data"},
+            ],
+        }],
+        "volumes": [
+            {"name": "config", "configMap": {"name": NAME}},
+            {"name": "data", "emptyDir": {}},
+        ],
+    });
+    [
+        json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
+            "metadata": {"name": wide, "labels": labels},
+            "rules": [
+                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
+            ],
+        }),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
+            "metadata": {"name": wide, "labels": labels},
+            "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": wide},
+            "subjects": subjects,
+        }),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata,
+            "rules": [
+                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
+            ],
+        }),
+        json!({
+            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata,
+            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME},
+            "subjects": subjects,
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata,
+            "data": {"scrape.yaml": scrape::config(run)},
+        }),
+        json!({
+            "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+            "spec": {
+                "selector": {ROLE: ROLE_NAME},
+                "ports": [{"name": "http", "port": PORT, "targetPort": PORT}],
+            },
+        }),
+        json!({
+            "apiVersion": "apps/v1", "kind": "Deployment", "metadata": metadata,
+            "spec": {
+                "replicas": 1,
+                "strategy": {"type": "Recreate"},
+                "selector": {"matchLabels": {ROLE: ROLE_NAME}},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        }),
+    ]
+    .map(object)
+    .into()
 }
 
 /// Applies VictoriaMetrics and waits until it answers.
 ///
 /// # Errors
 /// When it does not start.
-pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>, ClusterError> {
-    let _ = (cluster, group);
-    Ok(None)
+pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Metrics, ClusterError> {
+    for object in objects(&cluster.run, &cluster.images, group) {
+        apply::apply(cluster, &object).await?;
+    }
+    let metrics = Metrics::own(&cluster.run);
+    let deadline = Instant::now() + START;
+    let here = (cluster.run.namespace.as_str(), NAME);
+    loop {
+        match proxy::service(cluster, here, PORT, "health").await {
+            Ok(_) => return Ok(metrics),
+            // A service without a ready pod answers 503.
+            Err(error) if is_transient(&error.source) && Instant::now() < deadline => {}
+            Err(error) => {
+                return Err(ClusterError::Metrics(format!(
+                    "it is not ready after {START:?}: {error}; see `kubectl -n {} get pods`, or name another image with --image {NAME}=REFERENCE",
+                    here.0
+                )));
+            }
+        }
+        sleep(POLL).await;
+    }
 }
 
-/// A trial's readings as the kubelets' cAdvisor has them: the cross-check of the
-/// node observer, and the source where there is none.
+/// A trial's CPU seconds per request as cAdvisor and the target's own counter
+/// have them, beside what the node observer counted.
 ///
 /// # Errors
-/// When VictoriaMetrics does not answer.
+/// When VictoriaMetrics does not answer, or the window holds too few of its samples.
+pub async fn cross_check(
+    cluster: &Cluster,
+    metrics: &Metrics,
+    scene: &Scene,
+    route: &str,
+) -> Result<Sample, ClusterError> {
+    let target = target(scene)?;
+    let pod = label_value(&target.name);
+    let selectors = Selectors {
+        cpu: cadvisor(
+            "container_cpu_usage_seconds_total",
+            &target.namespace,
+            &target.name,
+        ),
+        requests: format!(
+            "http_requests_total{{job={},pod={pod},route={}}}",
+            label_value(scrape::TARGET),
+            label_value(route)
+        ),
+    };
+    let Window {
+        open_unix,
+        close_unix,
+    } = scene.window;
+    let window = (open_unix, close_unix);
+    let later = (open_unix, close_unix + PATIENCE.as_secs_f64());
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        metrics.flush(cluster).await;
+        let cpu = metrics.raw(cluster, &selectors.cpu, later).await?;
+        let requests = metrics.raw(cluster, &selectors.requests, later).await?;
+        let reaches = |series: &[Series]| {
+            let mut lasts = series.iter().filter_map(|one| one.points.last());
+            lasts.any(|last| last.time >= close_unix)
+        };
+        if (reaches(&cpu) && reaches(&requests)) || Instant::now() >= deadline {
+            let found = cpu_seconds_per_request(&selectors, &cpu, &requests, window)
+                .map_err(|error| failed(&error))?;
+            return Ok(Sample::new(
+                scene.trial,
+                Phase::Measure,
+                Subject::Target,
+                Reading::VictoriaMetricsCpuSecondsPerRequest,
+                found.cpu_seconds_per_request,
+                cluster.clock.now(),
+            ));
+        }
+        sleep(POLL).await;
+    }
+}
+
+/// A trial's readings as the kubelets' cAdvisor has them: the source where no
+/// node observer may run.
+///
+/// # Errors
+/// When VictoriaMetrics does not answer, or has too few samples in the window.
 pub async fn read(
     cluster: &Cluster,
     metrics: &Metrics,
     scene: &Scene,
 ) -> Result<Vec<Sample>, ClusterError> {
-    let _ = (cluster, metrics, scene);
-    Ok(Vec::new())
+    let window = (scene.window.open_unix, scene.window.close_unix);
+    let epoch = crate::clock::unix_seconds() - cluster.clock.now();
+    sleep(Duration::from_secs(2)).await;
+    metrics.flush(cluster).await;
+    let mut held = fallback::Held::default();
+    for pod in &scene.pods {
+        for (metric, reading) in fallback::PODS {
+            let selector = cadvisor(metric, &pod.namespace, &pod.name);
+            let series = metrics.raw(cluster, &selector, window).await?;
+            held.pods.push((pod.clone(), reading, series));
+        }
+    }
+    let node = label_value(&scene.node);
+    for (metric, wanted) in fallback::NODES {
+        let selector = format!("{metric}{{job={},node={node}}}", label_value(wanted));
+        let series = metrics.raw(cluster, &selector, window).await?;
+        held.nodes.push((metric, series));
+    }
+    fallback::samples(scene, epoch, &held).map_err(ClusterError::Metrics)
+}
+
+/// The selector of a pod's own control group in cAdvisor's series: without a
+/// container, all of them and the sandbox together.
+fn cadvisor(metric: &str, namespace: &str, pod: &str) -> String {
+    format!(
+        "{metric}{{job={},namespace={},pod={},container=\"\"}}",
+        label_value(scrape::CADVISOR),
+        label_value(namespace),
+        label_value(pod)
+    )
+}
+
+fn target(scene: &Scene) -> Result<&super::RolePod, ClusterError> {
+    let mut pods = scene.pods.iter();
+    pods.find(|pod| pod.subject == Subject::Target)
+        .ok_or_else(|| ClusterError::Metrics("the trial has no pod of the target".into()))
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::{Begun, SCRIPT, failure, read_summary};
+use super::{Begun, SCRIPT, failures, read_summary};
 use crate::backend::TrialError;
 use crate::backend::local::process::Process;
 use crate::clock::{monotonic_ns, unix_seconds};
@@ -18,8 +18,6 @@ const BEGIN_LIMIT: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(5);
 /// How long k6 may take to end after SIGTERM.
 const STOP_GRACE: Duration = Duration::from_secs(2);
-/// Failures that are kept in words.
-const FAILURES_KEPT: usize = 5;
 
 /// The files of one k6 run.
 #[derive(Debug)]
@@ -103,13 +101,7 @@ impl K6 {
     pub async fn result(&mut self) -> Result<LoadResult, TrialError> {
         self.process.finished(Phase::Cooldown).await?;
         let output = self.process.output();
-        let mut failures: Vec<String> = Vec::new();
-        for words in output.lines().filter_map(failure) {
-            if failures.len() < FAILURES_KEPT && !failures.iter().any(|known| known == words) {
-                failures.push(words.to_owned());
-            }
-        }
-        read_summary(&self.files.summary, &self.spec, failures)
+        read_summary(&self.files.summary, &self.spec, failures(&output))
             .map_err(|error| TrialError::Load(format!("k6: {}", error::text(&error))))
     }
 

@@ -54,8 +54,8 @@ fn the_command_line_is_complete_and_opens_no_port() {
         [
             "run",
             "--quiet",
-            "--no-usage-report",
             "--address=",
+            "--no-usage-report",
             "--no-color",
             "--log-format=raw",
             "--tag=trial=3",
@@ -72,11 +72,8 @@ fn the_command_line_is_complete_and_opens_no_port() {
 
     run.remote_write = Some(&server);
     let pushing = command(&run);
-    assert!(
-        pushing
-            .args
-            .contains(&"--out=experimental-prometheus-rw".into())
-    );
+    let pair = |words: &[std::ffi::OsString]| words == ["--out", "experimental-prometheus-rw"];
+    assert!(pushing.args.windows(2).any(pair), "{:?}", pushing.args);
     assert_eq!(pushing.args.last().unwrap(), "run/fixed-rate.js");
     let set = env(&pushing);
     assert_eq!(

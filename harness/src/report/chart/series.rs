@@ -206,6 +206,7 @@ mod tests {
             value,
             time,
             name: None,
+            machine: None,
             quantile: None,
             buckets: Vec::new(),
         }
