@@ -21,10 +21,14 @@ use crate::sample::Subject;
 
 pub mod apply;
 pub mod client;
+#[cfg(test)]
+pub mod golden;
 pub mod groups;
 pub mod images;
 pub mod load;
 pub mod metrics;
+#[cfg(test)]
+pub mod mock;
 pub mod object;
 pub mod observer;
 pub mod proxy;

@@ -5,6 +5,7 @@ mod amplify;
 mod bad_input;
 mod calibrate;
 mod ci;
+mod cluster;
 mod compare;
 mod driver;
 mod export;

@@ -199,3 +199,6 @@ fn api(cluster: &Cluster, object: &DynamicObject) -> Api<DynamicObject> {
     };
     Api::namespaced_with(cluster.client.clone(), &namespace, &resource)
 }
+
+#[cfg(test)]
+mod tests;

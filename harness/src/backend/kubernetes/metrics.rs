@@ -175,8 +175,8 @@ fn failed(source: &(dyn std::error::Error + 'static)) -> ClusterError {
 
 /// Every object of VictoriaMetrics and its scrape configuration.
 ///
-/// Its account may read what kubelets measure (`nodes/metrics`), and see the
-/// run's own pods; the role that says so is the run's, and goes with it.
+/// Its account may read what kubelets measure (`nodes/metrics`), and see nodes
+/// and pods; the role that says so is the run's, and goes with it.
 pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> {
     let labels = run.labels(ROLE_NAME, None);
     let namespace = &run.namespace;
@@ -246,7 +246,7 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
             "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRole",
             "metadata": {"name": wide, "labels": labels},
             "rules": [
-                {"apiGroups": [""], "resources": ["nodes"], "verbs": ["get", "list", "watch"]},
+                {"apiGroups": [""], "resources": ["nodes", "pods"], "verbs": ["get", "list", "watch"]},
                 {"apiGroups": [""], "resources": ["nodes/metrics"], "verbs": ["get"]},
             ],
         }),
@@ -254,17 +254,6 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
             "apiVersion": format!("{rbac}/v1"), "kind": "ClusterRoleBinding",
             "metadata": {"name": wide, "labels": labels},
             "roleRef": {"apiGroup": rbac, "kind": "ClusterRole", "name": wide},
-            "subjects": subjects,
-        }),
-        json!({
-            "apiVersion": format!("{rbac}/v1"), "kind": "Role", "metadata": metadata,
-            "rules": [
-                {"apiGroups": [""], "resources": ["pods"], "verbs": ["get", "list", "watch"]},
-            ],
-        }),
-        json!({
-            "apiVersion": format!("{rbac}/v1"), "kind": "RoleBinding", "metadata": metadata,
-            "roleRef": {"apiGroup": rbac, "kind": "Role", "name": NAME},
             "subjects": subjects,
         }),
         json!({
@@ -421,4 +410,98 @@ fn target(scene: &Scene) -> Result<&super::RolePod, ClusterError> {
     let mut pods = scene.pods.iter();
     pods.find(|pod| pod.subject == Subject::Target)
         .ok_or_else(|| ClusterError::Metrics("the trial has no pod of the target".into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::{RolePod, golden, mock};
+
+    #[test]
+    fn objects_are_as_agreed() {
+        let group = Group {
+            name: "monitoring".into(),
+            nodes: Vec::new(),
+        };
+        golden::check(
+            "metrics",
+            &objects(&mock::run(), &Images::default(), &group),
+        );
+    }
+
+    #[test]
+    fn a_service_is_reached_through_the_api_server() {
+        let access = |url: &str| Metrics::given(&url.parse().unwrap()).access;
+        let service = Access::Service {
+            namespace: "monitoring".into(),
+            name: "vm".into(),
+            port: 8428,
+        };
+        assert_eq!(access("http://vm.monitoring.svc:8428"), service);
+        assert_eq!(
+            access("http://vm.monitoring.svc.cluster.local:8428/"),
+            service
+        );
+        for other in [
+            "http://10.0.0.1:8428",
+            "http://vm.monitoring.svc:8428/select/0",
+        ] {
+            assert!(matches!(access(other), Access::Url(_)), "{other}");
+        }
+    }
+
+    fn answer(points: &[(f64, f64)]) -> String {
+        let values: Vec<_> = points
+            .iter()
+            .map(|(time, value)| json!([time, value.to_string()]))
+            .collect();
+        json!({"status": "success", "data": {"resultType": "matrix", "result": [
+            {"metric": {"__name__": "m"}, "values": values},
+        ]}})
+        .to_string()
+    }
+
+    #[tokio::test]
+    async fn the_second_opinion_divides_each_counter_by_its_own_clock() {
+        let (cluster, log) = mock::cluster(|asked: &mock::Asked, _| {
+            if asked.what.contains("force_flush") {
+                return (200, String::new());
+            }
+            // 0.5 CPUs over 40 s, 200 requests a second.
+            let cpu = answer(&[(1002.0, 10.0), (1042.0, 30.0), (1072.0, 45.0)]);
+            let requests = answer(&[(1000.5, 100.0), (1059.5, 11_900.0), (1060.5, 11_900.0)]);
+            let is_cpu = asked.what.contains("container_cpu");
+            (200, if is_cpu { cpu } else { requests })
+        })
+        .await;
+        let scene = Scene {
+            trial: 4,
+            arm: "flora".into(),
+            node: "n1".into(),
+            pods: vec![RolePod {
+                subject: Subject::Target,
+                namespace: "bench".into(),
+                name: "target-0".into(),
+                uid: "u".into(),
+                node: "n1".into(),
+                containers: Vec::new(),
+            }],
+            window: Window {
+                open_unix: 1000.0,
+                close_unix: 1060.0,
+            },
+        };
+        let metrics = Metrics::own(&cluster.run);
+        let found = cross_check(&cluster, &metrics, &scene, "/objects")
+            .await
+            .unwrap();
+        assert!((found.value - 0.5 / 200.0).abs() < 1e-12, "{found:?}");
+        assert_eq!((found.trial, found.subject), (4, Subject::Target));
+        let asked = log.lock().unwrap();
+        let proxied = "GET /api/v1/namespaces/bench/services/victoria-metrics:8428/proxy/";
+        assert!(
+            asked.iter().all(|one| one.what.starts_with(proxied)),
+            "{asked:?}"
+        );
+    }
 }

@@ -6,7 +6,7 @@
 //! - [`deploy`], [`read`]: what is asked of a cluster
 //! - [`placed`]: readings → samples, without a cluster
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Event, Pod};
@@ -119,19 +119,10 @@ pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, Cl
         apply::apply(cluster, &object).await?;
     }
     let deadline = Instant::now() + START;
-    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.run.namespace);
-    let params = ListParams::default().labels(&cluster.run.selector(Some(NAME), None));
     let mut observers = Observers::default();
     loop {
-        let listed = match pods.list(&params).await {
-            Ok(listed) => listed.items,
-            Err(error) if is_transient(&error) => Vec::new(),
-            Err(error) => return Err(ApiError::new("list the observers' pods", error).into()),
-        };
-        for pod in listed.iter().filter(|pod| is_ready(pod)) {
-            let pod = role_pod(pod, Subject::Harness);
-            observers.pods.insert(pod.node.clone(), pod);
-        }
+        let listed = list(cluster).await?;
+        observers.pods = running(&listed);
         let missing: Vec<&String> = nodes
             .iter()
             .filter(|node| !observers.pods.contains_key(*node))
@@ -156,6 +147,26 @@ pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, Cl
         observers.sources.insert(node.clone(), about.cgroups);
     }
     Ok(observers)
+}
+
+/// The observers' pods; none while the API server is away.
+async fn list(cluster: &Cluster) -> Result<Vec<Pod>, ClusterError> {
+    let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.run.namespace);
+    let params = ListParams::default().labels(&cluster.run.selector(Some(NAME), None));
+    match pods.list(&params).await {
+        Ok(listed) => Ok(listed.items),
+        Err(error) if is_transient(&error) => Ok(Vec::new()),
+        Err(error) => Err(ApiError::new("list the observers' pods", error).into()),
+    }
+}
+
+/// Those that run, by node.
+fn running(pods: &[Pod]) -> BTreeMap<String, RolePod> {
+    let ready = pods.iter().filter(|pod| is_ready(pod));
+    ready
+        .map(|pod| role_pod(pod, Subject::Harness))
+        .map(|pod| (pod.node.clone(), pod))
+        .collect()
 }
 
 fn is_ready(pod: &Pod) -> bool {
@@ -212,16 +223,22 @@ pub async fn read(
     observers: &Observers,
     scene: &Scene,
 ) -> Result<Vec<Sample>, ClusterError> {
-    let mut nodes: BTreeSet<&str> = scene.pods.iter().map(|pod| pod.node.as_str()).collect();
-    nodes.insert(&scene.node);
-    // Nodes may share a machine, and then their observers' cost is that machine's too.
-    nodes.extend(observers.pods.keys().map(String::as_str));
+    // One may have been put on a node since, or in another's place.
+    let mut pods = running(&list(cluster).await?);
+    for (node, pod) in &observers.pods {
+        pods.entry(node.clone()).or_insert_with(|| pod.clone());
+    }
+    // Nodes may share a machine, and then all their observers' cost is that machine's.
     let mut clocks = BTreeMap::new();
-    for node in nodes {
-        let Some(pod) = observers.pods.get(node) else {
-            continue;
-        };
-        clocks.insert(node.to_owned(), (pod, clock(cluster, pod).await?));
+    for (node, pod) in &pods {
+        match clock(cluster, pod).await {
+            Ok(clock) => {
+                clocks.insert(node.clone(), (pod, clock));
+            }
+            // Another node's is not needed, or missed where it is.
+            Err(error) if *node != scene.node => log::warn!("{error}"),
+            Err(error) => return Err(error),
+        }
     }
     // The window is in the wall clock of the load driver's node, which its own
     // observer ties to the run's clock.
@@ -237,6 +254,8 @@ pub async fn read(
     );
     let mut logs = BTreeMap::new();
     for (node, (pod, clock)) in clocks {
+        // One that lies behind the window, so that there is something to place its end before.
+        get(cluster, pod, "read").await?;
         let mut since = window.0 - BEFORE - clock.offset;
         let mut readings: Vec<NodeReading> = Vec::new();
         for _ in 0..ANSWERS {
@@ -319,4 +338,40 @@ fn parse<T: serde::de::DeserializeOwned>(pod: &RolePod, text: &str) -> Result<T,
             pod.name, pod.node
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::{golden, mock};
+
+    #[test]
+    fn objects_are_as_agreed() {
+        golden::check("observer", &objects(&mock::run(), &Images::default()));
+    }
+
+    /// What a namespace's policy has against the host's directories is told, and at once.
+    #[tokio::test]
+    async fn a_policy_that_forbids_it_is_quoted() {
+        let (cluster, _) = mock::cluster(|asked: &mock::Asked, _| {
+            if asked.what.starts_with("PATCH") {
+                return (200, asked.body.to_string());
+            }
+            let event = json!({
+                "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"},
+                "involvedObject": {}, "message": "violates PodSecurity \"restricted:latest\": hostPath volumes",
+            });
+            let events = asked.what.contains("/events");
+            (200, mock::list(if events { vec![event] } else { vec![] }))
+        })
+        .await;
+        let error = deploy(&cluster, &["n1".into()])
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("n1") && error.contains("PodSecurity"),
+            "{error}"
+        );
+    }
 }

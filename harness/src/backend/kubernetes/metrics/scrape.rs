@@ -18,10 +18,10 @@ pub const OBSERVER: &str = "observer";
 ///
 /// Kubelets are asked directly, which takes `nodes/metrics` and not the much
 /// wider `nodes/proxy`. Their certificates are self-signed in many clusters and
-/// are not checked; the token that they are shown reads metrics and lists pods
-/// of one namespace.
+/// are not checked; the token that they are shown reads metrics and lists pods.
+/// Arms and agents may have namespaces of their own: what belongs to the run is
+/// told by its label, on pods as on nodes.
 pub fn config(run: &Run) -> String {
-    let namespace = &run.namespace;
     let observer_port = observer::PORT;
     let owner = &run.owner;
     let kubelet = |job: &str, path: &str, more: &str| {
@@ -41,6 +41,9 @@ pub fn config(run: &Run) -> String {
   kubernetes_sd_configs:
   - role: node
   relabel_configs:
+  - source_labels: [__meta_kubernetes_node_labelpresent_flora_bench_dev_group]
+    regex: 'true'
+    action: keep
   - source_labels: [__meta_kubernetes_node_name]
     target_label: node
 {more}"
@@ -55,13 +58,13 @@ pub fn config(run: &Run) -> String {
   honor_timestamps: true
   kubernetes_sd_configs:
   - role: pod
-    namespaces:
-      names: [{namespace}]
   relabel_configs:
   - source_labels: [__meta_kubernetes_pod_label_flora_bench_dev_owner]
     regex: {owner}
     action: keep
-{relabel}  - source_labels: [__meta_kubernetes_pod_name]
+{relabel}  - source_labels: [__meta_kubernetes_namespace]
+    target_label: namespace
+  - source_labels: [__meta_kubernetes_pod_name]
     target_label: pod
   - source_labels: [__meta_kubernetes_pod_node_name]
     target_label: node
@@ -80,18 +83,12 @@ pub fn config(run: &Run) -> String {
     let cadvisor = kubelet(
         CADVISOR,
         "/metrics/cadvisor",
-        &format!(
-            "\
+        "\
   metric_relabel_configs:
   - source_labels: [__name__]
     regex: container_(cpu|memory)_.+|container_oom_events_total|machine_.+
     action: keep
-  # The run's own pods, and groups that are no pod's.
-  - source_labels: [namespace]
-    regex: ({namespace})?
-    action: keep
-"
-        ),
+",
     );
     // With the annotations that Helm charts have used for it ever since.
     let annotated = "\
@@ -127,7 +124,7 @@ mod tests {
     use serde_json::Value;
 
     #[test]
-    fn it_is_yaml_with_every_job_and_no_other_namespace() {
+    fn it_is_yaml_and_every_job_is_held_to_the_run() {
         let run = Run {
             namespace: "flora-bench-7".into(),
             owner: "host-1-2".into(),
@@ -138,10 +135,14 @@ mod tests {
         assert_eq!(names, [CADVISOR, RESOURCE, TARGET, OBSERVER, AGENT]);
         for job in jobs {
             assert_eq!(job["honor_timestamps"], true);
-            let discovery = &job["kubernetes_sd_configs"][0];
-            match discovery["role"].as_str().unwrap() {
-                "node" => assert_eq!(job["scheme"], "https"),
-                "pod" => assert_eq!(discovery["namespaces"]["names"][0], "flora-bench-7"),
+            let kept = &job["relabel_configs"][0];
+            assert_eq!(kept["action"], "keep");
+            match job["kubernetes_sd_configs"][0]["role"].as_str().unwrap() {
+                "node" => {
+                    assert_eq!(job["scheme"], "https");
+                    assert_eq!(kept["regex"], "true");
+                }
+                "pod" => assert_eq!(kept["regex"], "host-1-2"),
                 role => panic!("{role}"),
             }
         }

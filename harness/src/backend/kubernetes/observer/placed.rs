@@ -54,6 +54,14 @@ pub fn samples(
         let Some(first) = pods.first() else {
             continue;
         };
+        // What the experiment itself costs elsewhere may stay unknown.
+        if !Subject::RESULTS.contains(&subject) && !logs.contains_key(&first.node) {
+            log::warn!(
+                "node {} has no observer: the {subject}'s cost is not known",
+                first.node
+            );
+            continue;
+        }
         let machine = match log(&first.node)?.boot_id == *here {
             true => None,
             false => Some(first.node.clone()),
