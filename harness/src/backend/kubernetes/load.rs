@@ -35,8 +35,6 @@ pub enum Starter {
     Job,
 }
 
-/// k6 of a version that the script is tested with.
-pub const IMAGE: &str = "grafana/k6:1.8.1";
 /// What the operator starts the runners with, of the version that is documented.
 pub const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
@@ -51,10 +49,8 @@ pub struct LoadOrder {
     pub arm: String,
     /// What is sent; its address is the target's Service.
     pub spec: LoadSpec,
-    /// k6's image, [`IMAGE`] unless another is given.
+    /// k6's image.
     pub image: String,
-    /// The image of the operator's starter, [`STARTER_IMAGE`] unless another is given.
-    pub starter_image: String,
     /// Where it runs.
     pub group: Group,
     /// CPUs that it gets.
