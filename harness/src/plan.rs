@@ -49,10 +49,25 @@ pub struct Plan {
     pub amplified: Option<String>,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
+    /// Scenarios that were asked for with all others and can't run here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The arms: each scenario as it was resolved from its file and the defaults.
     pub arms: Vec<Scenario>,
     /// The trials, in the order in which they run.
     pub trials: Vec<TrialPlan>,
+}
+
+/// A scenario that can't run here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// What it asks.
+    pub question: String,
+    /// What is missing, and what to do about it.
+    pub missing: Vec<String>,
 }
 
 /// A window in one piece.

@@ -51,6 +51,11 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             needs::ebpf().map(|rights| format!("programs can be loaded with {rights}")),
             "needed by eBPF agents",
         ),
+        needed(
+            "kprobes",
+            needs::kprobes(),
+            "needed by agents that watch the kernel's functions",
+        ),
         ebpf_statistics(),
         program(
             "VictoriaMetrics",

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use super::exit::{self, Failure};
 use super::progress::Watcher;
 use crate::backend::local::monitor::Choice;
+use crate::backend::local::needs;
 use crate::backend::local::{GroupChoice, LocalBackend, WorkDirectory};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
@@ -222,6 +223,9 @@ impl Bench {
         for thing in clean::leftovers().removed {
             eprintln!("removed what an earlier run left: {thing}");
         }
+        for arm in arms {
+            needed(arm)?;
+        }
         // Before signals are waited for: what takes minutes to build is to end at once.
         prepare(arms)?;
         let cancel = watch_signals().map_err(|error| Failure::unexpected(error.into()))?;
@@ -313,7 +317,13 @@ pub fn judge(records: &Records, report: &Report, interrupted: bool) -> Result<()
     let unusable: Vec<String> = report
         .scenarios
         .iter()
-        .filter(|scenario| scenario.status != ScenarioStatus::Ok)
+        // What was left out from the start spoils nothing.
+        .filter(|scenario| {
+            !matches!(
+                scenario.status,
+                ScenarioStatus::Ok | ScenarioStatus::Unsupported
+            )
+        })
         .map(|scenario| {
             format!(
                 "{}: {}",
@@ -505,6 +515,7 @@ impl Options {
             ),
             amplified: None,
             limitations,
+            left_out: Vec::new(),
             trials: plan::trials(&names(&arms), blocks, slices, seed),
             arms,
         })
@@ -666,6 +677,20 @@ pub fn lock() -> Result<File, Failure> {
             }
         }
     }
+}
+
+/// Whether what an arm's agent needs of the machine is here: nothing is built for one that can't run.
+fn needed(arm: &Scenario) -> Result<(), Failure> {
+    let missing = arm.agent.as_ref().map(needs::missing).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(TrialError::Missing(format!(
+        "{} can't run here: {}",
+        arm.name,
+        missing.join("; ")
+    ))
+    .into())
 }
 
 /// Builds what recipes build of these arms' programs, where that wasn't done before.

@@ -9,7 +9,7 @@ use super::measure::{self, Bench, Options};
 use crate::amplification::{arm_name, copies};
 use crate::backend::Backend;
 use crate::clock::RunClock;
-use crate::plan::{LoadPlan, Plan, RateSource};
+use crate::plan::{LeftOut, LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
 use crate::scenario::library::Library;
@@ -112,10 +112,15 @@ async fn measure_one(
         &options.victoria_metrics(),
         groups,
     )?;
+    bench
+        .backend
+        .configured_in(library(options.scenarios.clone()).directory());
     let load = bench.preflight(&arms, load).await?;
     let fingerprint = bench.backend.fingerprint(&arms);
+    let left_out = left_out(arguments, &arms)?;
     let plan = Plan {
         amplified,
+        left_out,
         ..options.draw_up(&name, arms, load, bench.backend.limitations())?
     };
     let mut recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
@@ -220,6 +225,19 @@ fn common_baseline(arms: &[Scenario]) -> Result<String, Failure> {
             ),
         )),
     }
+}
+
+/// What a run of all goes without, of the scenarios with the baseline of these arms.
+fn left_out(arguments: &Arguments, arms: &[Scenario]) -> Result<Vec<LeftOut>, Failure> {
+    if !arguments.names.iter().any(|name| name == "all") {
+        return Ok(Vec::new());
+    }
+    let contender = arms
+        .iter()
+        .find(|arm| ![BASELINE, TWIN].contains(&arm.name.as_str()));
+    let baseline = contender.map_or(BASELINE, Scenario::baseline);
+    let library = library(arguments.options.scenarios.clone());
+    Ok(super::list::unsupported(&library, baseline)?)
 }
 
 /// The one scenario whose agent can be told how many copies to attach.

@@ -23,6 +23,8 @@ pub enum Placeholder {
     AgentPort,
     /// How many times the agent is to attach its programs; 1 unless amplified.
     Copies,
+    /// The directory of the scenario files, for configuration that lies beside them.
+    Scenarios,
     /// Where the intake takes OTLP over HTTP: `127.0.0.1:PORT`.
     IntakeOtlpHttp,
     /// Where it takes OTLP over gRPC, likewise.
@@ -37,7 +39,7 @@ pub enum Placeholder {
 
 impl Placeholder {
     /// All of them, in the order in which messages list them.
-    pub const ALL: [Placeholder; 12] = [
+    pub const ALL: [Placeholder; 13] = [
         Placeholder::TargetUrl,
         Placeholder::TargetPort,
         Placeholder::TargetPid,
@@ -45,6 +47,7 @@ impl Placeholder {
         Placeholder::TargetRoute,
         Placeholder::AgentPort,
         Placeholder::Copies,
+        Placeholder::Scenarios,
         Placeholder::IntakeOtlpHttp,
         Placeholder::IntakeOtlpGrpc,
         Placeholder::IntakeDatadog,
@@ -76,6 +79,7 @@ impl Placeholder {
             Placeholder::TargetRoute => "target_route",
             Placeholder::AgentPort => "agent_port",
             Placeholder::Copies => "copies",
+            Placeholder::Scenarios => "scenarios",
             Placeholder::IntakeOtlpHttp => "intake_otlp_http",
             Placeholder::IntakeOtlpGrpc => "intake_otlp_grpc",
             Placeholder::IntakeDatadog => "intake_datadog",

@@ -14,6 +14,7 @@ mod history;
 mod intake;
 mod lifecycle;
 mod observe;
+mod peers;
 mod records;
 mod resume;
 mod runs;

@@ -83,6 +83,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
             amplified: None,
             expected_detectable_ratio: None,
             limitations: Vec::new(),
+            left_out: Vec::new(),
             arms: arms.iter().map(|(arm, _)| scenario(arm, blocks)).collect(),
             trials: planned,
         },
