@@ -85,6 +85,21 @@ else
   echo "SKIPPED: they were built with $(cat flora-agent-ebpf/toolchain.txt), which is not here; see flora-agent-ebpf/README.md" >&2
 fi
 
+say 'programs of others'
+# Real exporters, against which the tests hold the intake: built once, then kept in the cache of `flora-bench setup`.
+peers=(target-app-go target-app-go-otel target-app-go-datadog otelcol datadog-trace-agent)
+if [ -n "${FLORA_BENCH_OTEL_GO_AUTO:-}" ]; then
+  peers+=(otel-go-auto)
+else
+  echo 'NOT BUILT AND NOT TESTED: otel-go-auto takes seven minutes; FLORA_BENCH_OTEL_GO_AUTO=1 has it built and tested (with clang-14 and llvm-14)' >&2
+fi
+if command -v go >/dev/null; then
+  cargo run --release --quiet --locked -- setup "${peers[@]}"
+elif [ -n "${FLORA_BENCH_REQUIRE_ALL:-}" ]; then
+  echo 'there is no Go, and nothing may be skipped here' >&2
+  exit 1
+fi
+
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
 cargo test --release --workspace --locked

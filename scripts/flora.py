@@ -1,14 +1,14 @@
 #!/usr/bin/env python3
 """What does Flora cost, for light and heavy requests, and with few and many connections?
 
-    scripts/flora.py run DIR        `scenario flora --amplify 16` at 3,000 requests per second, once for
-                                    each row of the tables; records into DIR
+    scripts/flora.py run DIR [RUN…] `scenario flora --amplify 8` at 3,000 requests per second, once for
+                                    each row of the tables, or for those named; records into DIR
     scripts/flora.py pack DIR       compresses the samples, removes what `report` makes again
     scripts/flora.py summary DIR    what came of them, as Markdown
     scripts/flora.py chart DIR      cost by number of connections: DIR/connections.svg
 
-Takes about half an hour on a machine that does nothing else, most of it the kernel's verifier, which looks at
-each of 16 copies. Further options after DIR go to `scenario`. results/flora/README.md says how its records were made.
+Takes about 45 minutes on a machine that does nothing else, a part of it the kernel's verifier, which looks at
+each copy. results/flora/README.md says how its records were made.
 """
 
 import json
@@ -21,7 +21,8 @@ import tempfile
 from calibration import PROGRAM, ROOT, pack, runs
 
 RATE = "3000"
-AMPLIFY = "16"
+# With more than 8 copies sockets search for their state: `flora-agent --help`.
+AMPLIFY = "8"
 # Name of the run: what differs from scenarios/flora.yaml.
 RUNS = {
     "light": {"target": {"objects": 0, "work": 0}},
@@ -36,7 +37,8 @@ RUNS = {
 def run(directory):
     text = (ROOT / "scenarios" / "flora.yaml").read_text()
     baseline = (ROOT / "scenarios" / "baseline.yaml").read_text()
-    for name, changes in RUNS.items():
+    for name in sys.argv[3:] or RUNS:
+        changes = RUNS[name]
         with tempfile.TemporaryDirectory() as scenarios:
             for file, content in (("baseline", baseline), ("flora", text)):
                 # YAML takes JSON for a value.
@@ -44,9 +46,9 @@ def run(directory):
                 (pathlib.Path(scenarios) / f"{file}.yaml").write_text(content + more)
             command = ["scenario", "flora", "--amplify", AMPLIFY, "--rate", RATE, "--seed", "16"]
             # Long windows: setting an arm up takes far longer than measuring it.
-            window = [] if len(sys.argv) > 3 else ["--blocks", "4", "--measure", "4s", "--slices", "20"]
-            options = [*window, "--victoria-metrics", "off", "--scenarios", scenarios, "--out", directory / name]
-            subprocess.run([PROGRAM, *command, *options, *sys.argv[3:]], cwd=ROOT)
+            window = ["--blocks", "6", "--measure", "8s", "--slices", "40"]
+            options = ["--victoria-metrics", "off", "--scenarios", scenarios, "--out", directory / name]
+            subprocess.run([PROGRAM, *command, *window, *options], cwd=ROOT)
 
 
 def reports(directory):
@@ -69,10 +71,18 @@ def baseline_cost(report):
                 if (s["metric"], s["subject"]) == ("cpu_seconds_per_request", "target"))
 
 
+def connections(name):
+    return RUNS.get(name, {}).get("load", {}).get("connections", 32)
+
+
+def most_copies(report):
+    return max(report["amplification"]["copies"])
+
+
 def summary(directory):
-    print("| run | connections | one request costs the target, µs | one copy costs everyone, µs (95 %) "
+    print("| run | copies | connections | one request costs the target, µs | one copy costs everyone, µs (95 %) "
           "| … the target, µs | … of its request | valid trials | yield |")
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for name, report in reports(directory):
         base, target = baseline_cost(report), slope(report, "target")
         flora = [s for s in report["scenarios"] if s["name"].startswith("flora")]
@@ -81,7 +91,7 @@ def summary(directory):
         trials = sum(s["trials"] for s in report["scenarios"])
         yields = {s["telemetry_yield_ratio"] for s in flora}
         print("|", " | ".join([
-            name, str(RUNS.get(name, {}).get("load", {}).get("connections", 32)), micros(base, 1),
+            name, str(most_copies(report)), str(connections(name)), micros(base, 1),
             micros(slope(report, "everyone")), micros(target), share,
             f"{trials} of {len(report['trials'])}", ", ".join(f"{y:g}" for y in sorted(yields)),
         ]), "|")
@@ -89,15 +99,16 @@ def summary(directory):
 
 def chart(directory):
     """An SVG with a point and an interval for each number of connections."""
-    points = [(RUNS[name]["load"]["connections"], slope(report, "everyone"))
-              for name, report in reports(directory) if "load" in RUNS.get(name, {})]
-    points.sort()
+    points = [(connections(name), slope(report, "everyone"))
+              for name, report in reports(directory)
+              if (name == "middle" or "load" in RUNS.get(name, {})) and str(most_copies(report)) == AMPLIFY]
+    points.sort(key=lambda point: point[0])
     width, height, left, right, top, bottom = 640, 320, 64, 24, 64, 52
     ceiling = max(0.8, max(p["high"] for _, p in points) * 1e6 * 1.1)
     low, high = math.log10(points[0][0]), math.log10(points[-1][0])
 
-    def x(connections):
-        return left + 30 + (width - left - right - 60) * (math.log10(connections) - low) / (high - low)
+    def x(number):
+        return left + 30 + (width - left - right - 60) * (math.log10(number) - low) / (high - low)
 
     def y(seconds):
         return height - bottom - (height - top - bottom) * seconds * 1e6 / ceiling
@@ -112,13 +123,13 @@ def chart(directory):
         at = y(n * step * 1e-6)
         out.append(f'<line x1="{left}" x2="{width - right}" y1="{at:.1f}" y2="{at:.1f}" stroke="#ddd"/>')
         out.append(f'<text x="{left - 8}" y="{at + 4:.1f}" text-anchor="end">{n * step:.1f}</text>')
-    for connections, point in points:
-        at = x(connections)
+    for number, point in points:
+        at = x(number)
         out.append(f'<line x1="{at:.1f}" x2="{at:.1f}" y1="{y(point["low"]):.1f}" y2="{y(point["high"]):.1f}" '
                    'stroke="#0072b2" stroke-width="3"/>')
         out.append(f'<circle cx="{at:.1f}" cy="{y(point["estimate"]):.1f}" r="5" fill="#0072b2"/>')
         out.append(f'<text x="{at + 10:.1f}" y="{y(point["estimate"]) + 4:.1f}">{point["estimate"] * 1e6:.2f}</text>')
-        out.append(f'<text x="{at:.1f}" y="{height - bottom + 20}" text-anchor="middle">{connections:,}</text>')
+        out.append(f'<text x="{at:.1f}" y="{height - bottom + 20}" text-anchor="middle">{number:,}</text>')
     out.append(f'<text x="{(left + width - right) / 2}" y="{height - 12}" text-anchor="middle" fill="#555">'
                'keep-alive connections open to the target</text></svg>')
     (directory / "connections.svg").write_text("\n".join(out) + "\n")

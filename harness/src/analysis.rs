@@ -548,10 +548,20 @@ fn agent_checks(plan: &Plan, view: &View<'_>, add: &mut impl FnMut(&str, Severit
             "agent_working",
             Invalidates,
             before.value >= 1.0,
-            format!(
-                "the agent accounted for {:.0} requests before the load (at least 1)",
-                before.value
-            ),
+            match before.value {
+                some if some >= 1.0 => {
+                    format!(
+                        "the agent accounted for {some:.0} requests before the load (at least 1)"
+                    )
+                }
+                _ => format!(
+                    "no {} seen before the window: the agent accounted for no request that was answered before the load",
+                    match view.samples.iter().any(|s| s.subject == Subject::Intake) {
+                        true => "span",
+                        false => "request",
+                    }
+                ),
+            },
         );
         match telemetry(view) {
             Some(TelemetryCount { accounted, served }) => add(

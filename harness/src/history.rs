@@ -160,7 +160,9 @@ pub fn history(reports: &[Report], query: &Query) -> History {
         name != TWIN && (query.scenarios.is_empty() || query.scenarios.iter().any(|s| s == name))
     };
     let mut names: Vec<&str> = Vec::new();
-    for scenario in reports.iter().flat_map(|report| &report.scenarios) {
+    let measured = |s: &&ScenarioReport| s.status != ScenarioStatus::Unsupported;
+    let scenarios = reports.iter().flat_map(|report| &report.scenarios);
+    for scenario in scenarios.filter(measured) {
         let name = scenario.name.as_str();
         if wanted(name) && !names.contains(&name) {
             names.push(name);

@@ -27,7 +27,7 @@
 //! - [`fingerprint`], [`workspace`], [`setup`]: where and with what; programs that are built first
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
-//! - [`error`]: errors in words
+//! - [`error`], [`yaml`]: errors in words, those of files in YAML too
 //! - [`cli`]: the commands
 
 pub mod amplification;
@@ -65,3 +65,4 @@ mod test_support;
 pub mod trial;
 pub mod victoria_metrics;
 pub mod workspace;
+pub mod yaml;

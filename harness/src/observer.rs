@@ -13,6 +13,7 @@
 pub mod cgroup;
 pub mod delivered;
 pub mod ebpf;
+pub mod kprobe;
 pub mod node;
 pub mod process;
 pub mod prometheus;

@@ -39,6 +39,9 @@ pub struct Plan {
     /// How many trials of a block are carried out at the same time, each on nodes of its own.
     #[serde(default = "one", skip_serializing_if = "is_one")]
     pub parallel: u32,
+    /// The pause after each slice, in seconds.
+    #[serde(default = "pause")]
+    pub pause_seconds: f64,
     /// The smallest difference between two arms that this many blocks should
     /// see in four of five runs, assumed from the spread of recorded runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -49,10 +52,25 @@ pub struct Plan {
     pub amplified: Option<String>,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
+    /// Scenarios that were asked for with all others and can't run here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<LeftOut>,
     /// The arms: each scenario as it was resolved from its file and the defaults.
     pub arms: Vec<Scenario>,
     /// The trials, in the order in which they run.
     pub trials: Vec<TrialPlan>,
+}
+
+/// A scenario that can't run here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LeftOut {
+    /// Its name.
+    pub name: String,
+    /// What it asks.
+    pub question: String,
+    /// What is missing, and what to do about it.
+    pub missing: Vec<String>,
 }
 
 /// A window in one piece.
@@ -62,6 +80,13 @@ pub fn one() -> u32 {
 
 fn is_one(number: &u32) -> bool {
     *number == 1
+}
+
+/// Pause after each turn, where no scenario asks for more, in seconds: several
+/// times what a request takes at the rates that are offered, and enough to read
+/// all counters in it.
+pub fn pause() -> f64 {
+    0.010
 }
 
 /// The load that every trial of a run gets.
@@ -124,13 +149,10 @@ pub struct Turn {
     pub start_seconds: f64,
     /// How long requests are sent.
     pub seconds: f64,
-    /// How long nothing is sent after it, so that answers come in before the next.
+    /// How long nothing is sent after it, so that answers come in before the next, and
+    /// what an agent sends late.
     pub pause_seconds: f64,
 }
-
-/// Pause after each turn: several times what a request takes at the rates that
-/// are offered, and enough to read all counters in it.
-pub const TURN_PAUSE_SECONDS: f64 = 0.010;
 
 /// Lays out complete blocks: every arm once in each, in an order drawn from the seed.
 ///
@@ -190,9 +212,30 @@ pub fn calibrated_rate(capacity: f64) -> f64 {
 }
 
 /// How long one trial takes, its share of pauses included.
-pub fn trial_seconds(warmup_seconds: f64, measure_seconds: f64, slices: u32) -> f64 {
+pub fn trial_seconds(
+    warmup_seconds: f64,
+    measure_seconds: f64,
+    slices: u32,
+    pause_seconds: f64,
+) -> f64 {
     let pauses = if slices > 1 { slices + 1 } else { 0 };
-    warmup_seconds + measure_seconds + f64::from(pauses) * TURN_PAUSE_SECONDS
+    warmup_seconds + measure_seconds + f64::from(pauses) * pause_seconds
+}
+
+/// How many slices give every arm turns as long as the longest that one asks for.
+///
+/// Each entry is an arm's window in seconds, and its slices. The window is the longest of all.
+pub fn common_slices(arms: impl IntoIterator<Item = (f64, u32)> + Clone) -> u32 {
+    let longest = arms.clone().into_iter().map(|(window, _)| window);
+    let longest = longest.fold(0.0, f64::max);
+    let turns = arms.into_iter().filter(|(_, slices)| *slices > 1);
+    let turn = turns
+        .map(|(window, slices)| window / f64::from(slices))
+        .fold(0.0, f64::max);
+    if turn <= 0.0 {
+        return 1;
+    }
+    ((longest / turn).round() as u32).max(2)
 }
 
 /// Spread of a block's log-ratio between two identical arms, before any was
@@ -225,7 +268,12 @@ impl Plan {
         };
         Duration::from_secs_f64(
             one_after_another as f64
-                * trial_seconds(self.warmup_seconds, self.measure_seconds, self.slices),
+                * trial_seconds(
+                    self.warmup_seconds,
+                    self.measure_seconds,
+                    self.slices,
+                    self.pause_seconds,
+                ),
         )
     }
 
@@ -248,7 +296,7 @@ impl Plan {
 
     /// When each trial of a batch warms up, in seconds since the load began.
     pub fn warmup(&self, seat: usize, batch: usize) -> Turn {
-        let pause = if batch > 1 { TURN_PAUSE_SECONDS } else { 0.0 };
+        let pause = if batch > 1 { self.pause_seconds } else { 0.0 };
         Turn {
             seat,
             start_seconds: seat as f64 * (self.warmup_seconds + pause),
@@ -284,9 +332,9 @@ impl Plan {
             .into_iter()
             .map(|(turn, seat)| Turn {
                 seat,
-                start_seconds: begin + f64::from(turn - 1) * (seconds + TURN_PAUSE_SECONDS),
+                start_seconds: begin + f64::from(turn - 1) * (seconds + self.pause_seconds),
                 seconds,
-                pause_seconds: TURN_PAUSE_SECONDS,
+                pause_seconds: self.pause_seconds,
             })
             .collect()
     }
@@ -350,6 +398,15 @@ mod tests {
         assert_eq!(calibrated_rate(6_789.0), 2_700.0);
         assert_eq!(calibrated_rate(251.0), 100.0);
         assert_eq!(calibrated_rate(30_000.0), 12_000.0);
+    }
+
+    #[test]
+    fn the_longest_turn_is_everyone_s() {
+        assert_eq!(common_slices([(1.6, 8), (1.6, 8)]), 8);
+        // Turns of a second, in a window of four.
+        assert_eq!(common_slices([(1.6, 8), (4.0, 4)]), 4);
+        assert_eq!(common_slices([(8.0, 8), (1.6, 1)]), 8);
+        assert_eq!(common_slices([(8.0, 1), (1.6, 1)]), 1);
     }
 
     #[test]

@@ -124,13 +124,30 @@ fn twenty_seconds() -> f64 {
 }
 
 /// Something that not every machine offers.
-#[derive(
-    Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd, Serialize, Deserialize, JsonSchema,
-)]
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Need {
     /// The right to load eBPF programs and to attach them to a control group.
     Ebpf,
+    /// A kernel that lets its own functions be probed.
+    Kprobes,
+    /// A program that the user has installed.
+    Program(NeededProgram),
+}
+
+/// A program that can't be had from a recipe: the user has it, or the scenario
+/// can't run here.
+#[derive(Clone, Debug, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NeededProgram {
+    /// Its name on `PATH`.
+    pub name: String,
+    /// How to get it, in words.
+    pub install: String,
+    /// Arguments with which it tells its version, which is recorded then; the
+    /// scenario's own word, `agent.version`, where it can't be asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub says: Vec<String>,
 }
 
 /// Where an agent's own output says how many requests it accounts for.
@@ -239,6 +256,14 @@ impl Start {
 }
 
 impl Agent {
+    /// What is said of a program that the user must have installed.
+    pub fn needed_program(&self, name: &str) -> Option<&NeededProgram> {
+        self.needs.iter().find_map(|need| match need {
+            Need::Program(program) if program.name == name => Some(program),
+            _ => None,
+        })
+    }
+
     /// Every text in which placeholders are filled in.
     fn texts(&self) -> impl Iterator<Item = &str> {
         let processes = self.processes.iter().flat_map(|process| {
@@ -325,4 +350,7 @@ pub struct Trials {
     /// How many slices the window is cut into, between which the arms of a block take turns.
     #[serde(default = "crate::plan::one")]
     pub slices: u32,
+    /// The pause after each slice, in which what belongs to its requests still counts.
+    #[serde(default = "crate::plan::pause")]
+    pub pause_seconds: f64,
 }

@@ -14,7 +14,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use self::build::Built;
-use self::recipe::{Recipe, RecipeError};
+use self::recipe::Recipe;
+use crate::yaml::YamlError;
 
 pub mod build;
 pub mod recipe;
@@ -29,7 +30,7 @@ const DEPTH: usize = 4;
 pub enum SetupError {
     /// The recipe can't be used.
     #[error(transparent)]
-    Recipe(#[from] RecipeError),
+    Recipe(#[from] YamlError),
     /// Two recipes for one program.
     #[error("`{program}` is built by {} and by {}; remove one", one.display(), other.display())]
     Twice {

@@ -51,7 +51,7 @@ fn requests(server: &Server, client: &mut Client) -> f64 {
     })
 }
 
-/// Keeps this thread, and the threads that a process starts from now on, on one CPU.
+/// Keeps this thread, and all threads that a process has by now, on one CPU.
 fn share_a_cpu(pid: u32) {
     let this = Pid::from_raw(0);
     let allowed = sched_getaffinity(this).unwrap();
@@ -59,7 +59,11 @@ fn share_a_cpu(pid: u32) {
     let mut one = CpuSet::new();
     one.set(first.unwrap()).unwrap();
     sched_setaffinity(this, &one).unwrap();
-    sched_setaffinity(Pid::from_raw(pid as i32), &one).unwrap();
+    for task in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        let name = task.unwrap().file_name();
+        let thread = name.to_str().and_then(|name| name.parse().ok()).unwrap();
+        sched_setaffinity(Pid::from_raw(thread), &one).unwrap();
+    }
 }
 
 /// Mean and half the width of the 95 % interval of some log-ratios.
@@ -75,10 +79,11 @@ fn what_is_not_watched_costs_what_it_did() {
     needs_root!("what_is_not_watched_costs_what_it_did");
     let (watched, other) = (Group::new(), Group::new());
     let server = Server::start(&other);
+    let mut client = server.connect();
+    // Its thread is there once it has answered.
+    client.get("/bystander");
     // Whether two CPUs take part would decide what a request costs, so it is one.
     share_a_cpu(server.pid());
-    let mut client = server.connect();
-    client.get("/bystander");
     let mut ratios = [Vec::new(), Vec::new()];
     for pair in 0..PAIRS {
         let mut costs = [[0.0; 2]; 2];

@@ -182,6 +182,7 @@ impl LocalBackend {
                 ports: Vec::new(),
                 agent_ports: Vec::new(),
                 agents: BTreeMap::new(),
+                scenarios: PathBuf::from("scenarios"),
             },
             hierarchies,
             cpus: allowed.len(),
@@ -195,6 +196,12 @@ impl LocalBackend {
             clock,
             cancel,
         })
+    }
+
+    /// Says where the scenario files are, which agents are told who keep their configuration beside them.
+    pub fn configured_in(&mut self, scenarios: &Path) {
+        self.workshop.scenarios =
+            std::path::absolute(scenarios).unwrap_or_else(|_| scenarios.to_owned());
     }
 
     /// A directory that is gone after the run.

@@ -91,6 +91,11 @@ fn here() -> Vec<Finding> {
             needs::ebpf().map(|rights| format!("programs can be loaded with {rights}")),
             "needed by eBPF agents",
         ),
+        needed(
+            "kprobes",
+            needs::kprobes(),
+            "needed by agents that watch the kernel's functions",
+        ),
         ebpf_statistics(),
         program(
             "VictoriaMetrics",

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::exit::Failure;
 use super::{Format, print, print_json};
 use crate::backend::local::needs;
+use crate::plan::LeftOut;
 use crate::scenario::Scenario;
 use crate::scenario::library::{Library, LibraryError};
 use crate::{program, workspace};
@@ -64,16 +65,43 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The names of all scenarios that can run here.
+/// The names of all scenarios that can run here. Those that can't are named on
+/// standard error, with the reason.
 ///
 /// # Errors
 /// When the scenario directory can't be read.
 pub fn runnable(library: &Library) -> Result<Vec<String>, LibraryError> {
-    Ok(entries(library)?
+    let (here, elsewhere): (Vec<Entry>, Vec<Entry>) = entries(library)?
         .into_iter()
-        .filter(|entry| entry.runs_here)
-        .map(|entry| entry.name)
-        .collect())
+        .partition(|entry| entry.runs_here);
+    for entry in elsewhere {
+        eprintln!("left out: {}: {}", entry.name, entry.missing.join("; "));
+    }
+    Ok(here.into_iter().map(|entry| entry.name).collect())
+}
+
+/// Every scenario that can't run here and is measured against this baseline,
+/// for the record of a run of all.
+///
+/// # Errors
+/// When the scenario directory can't be read.
+pub fn unsupported(library: &Library, baseline: &str) -> Result<Vec<LeftOut>, LibraryError> {
+    let mut left_out = Vec::new();
+    for name in library.names()? {
+        // One whose file can't be read is nobody's; `list` says why.
+        let Ok(scenario) = library.load(&name) else {
+            continue;
+        };
+        let missing = missing(&scenario);
+        if scenario.baseline() == baseline && !missing.is_empty() {
+            left_out.push(LeftOut {
+                name,
+                question: scenario.question,
+                missing,
+            });
+        }
+    }
+    Ok(left_out)
 }
 
 fn entries(library: &Library) -> Result<Vec<Entry>, LibraryError> {
@@ -107,7 +135,10 @@ fn missing(scenario: &Scenario) -> Vec<String> {
         missing.push(error.to_string());
     }
     if let Some(agent) = &scenario.agent {
-        for process in &agent.processes {
+        // What the scenario itself says of a program says how to get it, too.
+        let programs = agent.processes.iter();
+        let others = programs.filter(|one| agent.needed_program(&one.command[0]).is_none());
+        for process in others {
             if let Err(error) = agent_program(&process.command[0]) {
                 missing.push(error);
             }

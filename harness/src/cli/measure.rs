@@ -13,6 +13,7 @@ use super::exit::{self, Failure};
 use super::progress::Watcher;
 use crate::backend::kubernetes::backend::KubernetesBackend;
 use crate::backend::local::monitor::Choice;
+use crate::backend::local::needs;
 use crate::backend::local::{GroupChoice, LocalBackend, WorkDirectory};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
@@ -61,6 +62,14 @@ pub struct Options {
     /// Offered rate in requests per second; calibrated without it.
     #[arg(long, value_name = "R", value_parser = rate)]
     pub rate: Option<f64>,
+
+    /// CPU-intensive tasks in each request, in place of what the scenarios say.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub work: Option<u32>,
+
+    /// JSON objects in each answer, likewise.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=100_000))]
+    pub objects: Option<u32>,
 
     /// Load before each window, such as 3s.
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
@@ -256,6 +265,9 @@ impl Bench {
         for thing in clean::leftovers().removed {
             eprintln!("removed what an earlier run left: {thing}");
         }
+        for arm in arms {
+            needed(arm)?;
+        }
         // Before signals are waited for: what takes minutes to build is to end at once.
         prepare(arms)?;
         let cancel = watch_signals().map_err(|error| Failure::unexpected(error.into()))?;
@@ -350,7 +362,13 @@ pub fn judge(records: &Records, report: &Report, interrupted: bool) -> Result<()
     let unusable: Vec<String> = report
         .scenarios
         .iter()
-        .filter(|scenario| scenario.status != ScenarioStatus::Ok)
+        // What was left out from the start spoils nothing.
+        .filter(|scenario| {
+            !matches!(
+                scenario.status,
+                ScenarioStatus::Ok | ScenarioStatus::Unsupported
+            )
+        })
         .map(|scenario| {
             format!(
                 "{}: {}",
@@ -383,6 +401,12 @@ impl Options {
     pub fn overrule(&self, mut arm: Scenario) -> Scenario {
         if let Some(blocks) = self.blocks {
             arm.trials.blocks = blocks;
+        }
+        if let Some(work) = self.work {
+            arm.target.work = work;
+        }
+        if let Some(objects) = self.objects {
+            arm.target.objects = objects;
         }
         if let Some(warmup) = self.warmup {
             arm.trials.warmup_seconds = warmup.as_secs_f64();
@@ -455,7 +479,8 @@ impl Options {
     /// # Errors
     /// When the command line asks for turns and they can't be had.
     fn slices(&self, arms: &[Scenario]) -> Result<(u32, Option<String>), Failure> {
-        let wanted = arms.iter().map(|arm| arm.trials.slices).max().unwrap_or(1);
+        let trials = arms.iter().map(|arm| &arm.trials);
+        let wanted = plan::common_slices(trials.map(|t| (t.measure_seconds, t.slices)));
         let Some(obstacle) = self.obstacle(arms).filter(|_| wanted > 1) else {
             return Ok((wanted, None));
         };
@@ -527,6 +552,7 @@ impl Options {
             most(|arm| arm.trials.warmup_seconds),
             most(|arm| arm.trials.measure_seconds),
         );
+        let pause = most(|arm| arm.trials.pause_seconds);
         let (slices, forced) = self.slices(&arms)?;
         limitations.extend(forced);
         if slices > 1 && !matches!(self.victoria_metrics, Some(Choice::Off)) {
@@ -538,8 +564,8 @@ impl Options {
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {
-                let trial =
-                    plan::trial_seconds(warmup, measure, slices) + self.trial_extra_seconds();
+                let trial = plan::trial_seconds(warmup, measure, slices, pause)
+                    + self.trial_extra_seconds();
                 let left = time.as_secs_f64() - PREPARATION_SECONDS;
                 let blocks = (left / (trial * arms.len() as f64)).floor();
                 if blocks < 1.0 {
@@ -570,6 +596,7 @@ impl Options {
             measure_seconds: measure,
             slices,
             parallel: self.parallel(arms.len()),
+            pause_seconds: pause,
             expected_detectable_ratio: stats::detectable_ratio(
                 plan::assumed_deviation(measure, slices),
                 blocks,
@@ -578,13 +605,14 @@ impl Options {
             ),
             amplified: None,
             limitations,
+            left_out: Vec::new(),
             trials: plan::trials(&names(&arms), blocks, slices, seed),
             arms,
         })
     }
 }
 
-/// What a run is called: its one scenario, or `all`.
+/// What a run is called: its one scenario, or `all` of those with its baseline.
 pub fn name_of(arms: &[Scenario]) -> String {
     let contenders: Vec<&Scenario> = arms
         .iter()
@@ -593,6 +621,7 @@ pub fn name_of(arms: &[Scenario]) -> String {
     match contenders.as_slice() {
         [] => BASELINE.to_owned(),
         [one] => one.name.clone(),
+        [first, ..] if first.baseline() != BASELINE => format!("all-{}", first.baseline()),
         _ => "all".to_owned(),
     }
 }
@@ -678,6 +707,10 @@ pub fn describe(plan: &Plan) -> String {
         plan.measure_seconds,
         match plan.slices {
             0 | 1 => String::new(),
+            slices if plan.pause_seconds > plan::pause() => format!(
+                " in {slices} slices with {} s after each, the arms of a block taking turns",
+                plan.pause_seconds
+            ),
             slices => format!(" in {slices} slices, the arms of a block taking turns"),
         },
         humantime::format_duration(Duration::from_secs(plan.duration().as_secs())),
@@ -734,6 +767,20 @@ pub fn lock() -> Result<File, Failure> {
             }
         }
     }
+}
+
+/// Whether what an arm's agent needs of the machine is here: nothing is built for one that can't run.
+fn needed(arm: &Scenario) -> Result<(), Failure> {
+    let missing = arm.agent.as_ref().map(needs::missing).unwrap_or_default();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(TrialError::Missing(format!(
+        "{} can't run here: {}",
+        arm.name,
+        missing.join("; ")
+    ))
+    .into())
 }
 
 /// Builds what recipes build of these arms' programs, where that wasn't done before.

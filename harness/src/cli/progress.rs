@@ -32,8 +32,12 @@ pub struct Watcher {
 impl Watcher {
     /// A watcher of this plan.
     pub fn new(plan: &Plan) -> Self {
-        let trial_seconds = trial_seconds(plan.warmup_seconds, plan.measure_seconds, plan.slices)
-            + TRIAL_EXTRA_SECONDS;
+        let trial_seconds = trial_seconds(
+            plan.warmup_seconds,
+            plan.measure_seconds,
+            plan.slices,
+            plan.pause_seconds,
+        ) + TRIAL_EXTRA_SECONDS;
         Watcher {
             bar: std::io::stderr()
                 .is_terminal()

@@ -38,6 +38,10 @@ pub struct Arguments {
     /// Where run directories are.
     #[arg(long, value_name = "DIR", default_value = "results")]
     out: PathBuf,
+
+    /// Where scenario files are: what the run began with.
+    #[arg(long, value_name = "DIR")]
+    scenarios: Option<PathBuf>,
 }
 
 /// Runs the command.
@@ -98,6 +102,9 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         driver: plan.load.driver,
         rate: Some(plan.load.rate),
     };
+    bench
+        .backend
+        .configured_in(super::scenario::library(arguments.scenarios).directory());
     bench.preflight(&plan.arms, load).await?;
     let now = bench.backend.fingerprint(&plan.arms);
     same(fingerprint, &now, plan)?;

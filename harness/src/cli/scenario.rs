@@ -14,7 +14,7 @@ use crate::backend::kubernetes::{backend, owner, show};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::Fingerprint;
-use crate::plan::{LoadPlan, Plan, RateSource};
+use crate::plan::{LeftOut, LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
 use crate::scenario::library::Library;
@@ -34,11 +34,13 @@ const COPIES_MAX: u32 = 64;
 /// take turns under load. Without --rate the baseline's capacity is measured
 /// first and two fifths of it are offered.
 ///
+/// `all` makes a run for each baseline, one after another.
+///
 /// Examples:
 ///   flora-bench scenario baseline
-///   flora-bench scenario all --time 10m
+///   flora-bench scenario all --blocks 8 --work 6
 ///   flora-bench scenario baseline --rate 500 --dry-run
-///   flora-bench scenario flora --amplify 16
+///   flora-bench scenario flora --amplify 8
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -69,8 +71,23 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
+    let mut outcome = Ok(());
+    for Asked { arms, amplified } in runs(&arguments)? {
+        match measure_one(&arguments, arms, amplified).await {
+            // The next run has other arms, which this says nothing about.
+            Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
+            other => other?,
+        }
+    }
+    outcome
+}
+
+async fn measure_one(
+    arguments: &Arguments,
+    arms: Vec<Scenario>,
+    amplified: Option<String>,
+) -> Result<(), Failure> {
     let options = &arguments.options;
-    let (arms, amplified) = arms(&arguments)?;
     let load = options.load(&arms)?;
     let name = match &amplified {
         Some(scenario) => format!("{scenario}-amplified"),
@@ -96,16 +113,20 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         };
     }
 
+    let asked = Asked { arms, amplified };
     let clock = RunClock::start();
     match options.backend {
         BackendName::Local => {
             let groups = options.cgroups.into();
-            let bench = Bench::take(&arms, clock, &options.victoria_metrics(), groups)?;
-            measured(bench, options, &name, arms, amplified, load).await
+            let mut bench = Bench::take(&asked.arms, clock, &options.victoria_metrics(), groups)?;
+            bench
+                .backend
+                .configured_in(library(options.scenarios.clone()).directory());
+            measured(bench, arguments, &name, asked, load).await
         }
         BackendName::Kubernetes => {
             let bench = Bench::in_cluster(&options.cluster, options.load, clock).await?;
-            measured(bench, options, &name, arms, amplified, load).await
+            measured(bench, arguments, &name, asked, load).await
         }
     }
 }
@@ -113,13 +134,12 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
 /// Measures where the bench is, and reports.
 async fn measured<B: Backend>(
     mut bench: Bench<B>,
-    options: &Options,
+    arguments: &Arguments,
     name: &str,
-    arms: Vec<Scenario>,
-    amplified: Option<String>,
+    asked: Asked,
     load: LoadRequest,
 ) -> Result<(), Failure> {
-    let prepared = prepared(&mut bench, options, name, arms, amplified, load).await;
+    let prepared = prepared(&mut bench, arguments, name, asked, load).await;
     let (plan, fingerprint, mut recorder) = match prepared {
         Ok(prepared) => prepared,
         Err(failure) => {
@@ -140,39 +160,49 @@ async fn measured<B: Backend>(
 /// Checks every arm, and writes down what is going to be done.
 async fn prepared<B: Backend>(
     bench: &mut Bench<B>,
-    options: &Options,
+    arguments: &Arguments,
     name: &str,
-    arms: Vec<Scenario>,
-    amplified: Option<String>,
+    Asked { arms, amplified }: Asked,
     load: LoadRequest,
 ) -> Result<(Plan, Fingerprint, Recorder), Failure> {
+    let options = &arguments.options;
     let load = bench.preflight(&arms, load).await?;
     let fingerprint = bench.backend.fingerprint(&arms);
+    let left_out = left_out(arguments, &arms)?;
     let plan = Plan {
         amplified,
+        left_out,
         ..options.draw_up(name, arms, load, bench.backend.limitations())?
     };
     let recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
     Ok((plan, fingerprint, recorder))
 }
 
-/// The scenarios that were asked for, the baseline and its twin first, with what
-/// the command line says; and the name of the one that is amplified.
-fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failure> {
+/// What one run is to measure.
+struct Asked {
+    /// The baseline and its twin first, with what the command line says.
+    arms: Vec<Scenario>,
+    /// The scenario that is amplified.
+    amplified: Option<String>,
+}
+
+/// The runs that were asked for: one for each baseline.
+fn runs(arguments: &Arguments) -> Result<Vec<Asked>, Failure> {
     let library = library(arguments.options.scenarios.clone());
-    let mut names = Vec::new();
-    for name in &arguments.names {
-        if name == "all" {
-            names.extend(all(&library, arguments.options.backend)?);
-        } else {
-            names.push(name.clone());
-        }
-    }
-    if names.iter().any(|name| name == TWIN) {
+    if arguments.names.iter().any(|name| name == TWIN) {
         return Err(Failure::message(
             exit::USAGE,
             format!("`{TWIN}` is part of every run; leave it out"),
         ));
+    }
+    let all = arguments.names.iter().any(|name| name == "all");
+    let mut names: Vec<String> = arguments.names.clone();
+    names.retain(|name| name != "all");
+    if all {
+        names.extend(match arguments.options.backend {
+            BackendName::Local => super::list::runnable(&library)?,
+            BackendName::Kubernetes => in_cluster(&library)?,
+        });
     }
     names.retain(|name| name != BASELINE);
     let mut seen = std::collections::BTreeSet::new();
@@ -183,51 +213,45 @@ fn arms(arguments: &Arguments) -> Result<(Vec<Scenario>, Option<String>), Failur
             .map(|arm| arguments.options.overrule(arm))
     };
     let others: Result<Vec<Scenario>, _> = names.iter().map(|name| load(name)).collect();
-    let mut others = others?;
-    let base = common_baseline(&others)?;
-    others.retain(|arm| arm.name != base);
-    let (others, amplified) = match arguments.amplify {
-        Some(most) => {
-            let one = amplifiable(others)?;
-            let name = one.name.clone();
-            (amplified(&one, most), Some(name))
-        }
-        None => (others, None),
+    let others = others?;
+    let groups = if all {
+        by_baseline(others)
+    } else {
+        vec![(common_baseline(&others)?, others)]
     };
-    // Whatever it is called among scenarios, in a run it is the baseline.
-    let baseline = Scenario {
-        name: BASELINE.to_owned(),
-        ..load(&base)?
-    };
-    Ok((measure::arms(baseline, others), amplified))
+    let mut runs = Vec::new();
+    for (base, mut others) in groups {
+        others.retain(|arm| arm.name != base);
+        let (others, amplified) = match arguments.amplify {
+            Some(most) => {
+                let one = amplifiable(others)?;
+                let name = one.name.clone();
+                (amplified(&one, most), Some(name))
+            }
+            None => (others, None),
+        };
+        // Whatever it is called among scenarios, in a run it is the baseline.
+        let baseline = Scenario {
+            name: BASELINE.to_owned(),
+            ..load(&base)?
+        };
+        runs.push(Asked {
+            arms: measure::arms(baseline, others),
+            amplified,
+        });
+    }
+    Ok(runs)
 }
 
-/// Every scenario that can run here and is measured against `baseline`. Those
-/// against another one are named, since one run has one baseline.
-fn all(library: &Library, backend: BackendName) -> Result<Vec<String>, Failure> {
-    let (mut names, mut left) = (Vec::new(), Vec::new());
-    let runnable = match backend {
-        BackendName::Local => super::list::runnable(library)?,
-        BackendName::Kubernetes => {
-            let mut names = library.names()?;
-            names.retain(|name| {
-                let arm = library.load(name);
-                arm.is_ok_and(|arm| backend::documents(&arm).is_ok())
-            });
-            names
-        }
-    };
-    for name in runnable {
-        let ours = library.load(&name)?.baseline() == BASELINE;
-        if ours { &mut names } else { &mut left }.push(name);
+/// The scenarios by what they are measured against, that of most first: one run has one baseline.
+fn by_baseline(arms: Vec<Scenario>) -> Vec<(String, Vec<Scenario>)> {
+    let mut groups = std::collections::BTreeMap::<String, Vec<Scenario>>::new();
+    for arm in arms {
+        let base = arm.baseline().to_owned();
+        groups.entry(base).or_default().push(arm);
     }
-    if !left.is_empty() {
-        eprintln!(
-            "left out, because they are measured against another baseline and need a run of their own: {}",
-            left.join(", ")
-        );
-    }
-    Ok(names)
+    groups.entry(BASELINE.to_owned()).or_default();
+    groups.into_iter().collect()
 }
 
 /// The one scenario that all of them are measured against.
@@ -250,12 +274,26 @@ fn common_baseline(arms: &[Scenario]) -> Result<String, Failure> {
     }
 }
 
+/// What a run of all goes without, of the scenarios with the baseline of these arms.
+fn left_out(arguments: &Arguments, arms: &[Scenario]) -> Result<Vec<LeftOut>, Failure> {
+    let here = arguments.options.backend == BackendName::Local;
+    if !here || !arguments.names.iter().any(|name| name == "all") {
+        return Ok(Vec::new());
+    }
+    let contender = arms
+        .iter()
+        .find(|arm| ![BASELINE, TWIN].contains(&arm.name.as_str()));
+    let baseline = contender.map_or(BASELINE, Scenario::baseline);
+    let library = library(arguments.options.scenarios.clone());
+    Ok(super::list::unsupported(&library, baseline)?)
+}
+
 /// The one scenario whose agent can be told how many copies to attach.
 fn amplifiable(mut arms: Vec<Scenario>) -> Result<Scenario, Failure> {
     let refused = |why: String| {
         Failure::message(
             exit::USAGE,
-            format!("--amplify {why}; for example: flora-bench scenario flora --amplify 16"),
+            format!("--amplify {why}; for example: flora-bench scenario flora --amplify 8"),
         )
     };
     let (Some(arm), true) = (arms.pop(), arms.is_empty()) else {
@@ -283,6 +321,16 @@ fn amplified(one: &Scenario, most: u32) -> Vec<Scenario> {
         arm
     };
     copies(most).into_iter().map(arm).collect()
+}
+
+/// Every scenario that has what it takes to run in a cluster.
+fn in_cluster(library: &Library) -> Result<Vec<String>, Failure> {
+    let mut names = library.names()?;
+    names.retain(|name| {
+        let arm = library.load(name);
+        arm.is_ok_and(|arm| backend::documents(&arm).is_ok())
+    });
+    Ok(names)
 }
 
 /// What --dry-run prints of a run in a cluster: the plan and its cost as comments,

@@ -112,6 +112,8 @@ fn plans(list: &mut List, a: Side<'_>, b: Side<'_>) {
     }
     let slices = |side: Side<'_>| side.plan.slices.to_string();
     list.add(Refuses, "slices of the window", slices(a), slices(b));
+    let pause = |side: Side<'_>| side.plan.pause_seconds.to_string();
+    list.add(Refuses, "pause after a slice", pause(a), pause(b));
 
     let (a, b) = (&a.report.fingerprint, &b.report.fingerprint);
     list.add(

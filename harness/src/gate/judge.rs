@@ -123,6 +123,7 @@ fn of_budget(
             let concerned = |arm: &&ScenarioReport| {
                 only.contains(&arm.name)
                     || only.is_empty()
+                        && arm.status != ScenarioStatus::Unsupported
                         && arm.name != BASELINE
                         && arm.name != TWIN
                         && !arm.is_amplified()

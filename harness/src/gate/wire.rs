@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use schemars::JsonSchema;
 use serde::de::{self, MapAccess, SeqAccess, Visitor, value::MapAccessDeserializer};
@@ -16,26 +16,14 @@ use super::{Budget, Key, Limit};
 use crate::metric::{Metric, QUANTILES};
 use crate::sample::Subject;
 use crate::scenario::library::nearest;
+use crate::yaml::{self, YamlError};
 
 /// Budgets that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum BudgetError {
-    /// The file can't be read.
-    #[error("cannot read budgets file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not YAML, or not of the form of budgets.
-    #[error("{}: {message}", path.display())]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// Line, key, value and what was expected.
-        message: String,
-    },
+    /// The file can't be read, or is not of the form of budgets.
+    #[error(transparent)]
+    File(#[from] YamlError),
     /// A value that is well-formed and makes no sense.
     #[error("{place}: {message}")]
     Value {
@@ -237,11 +225,7 @@ impl<'de> Deserialize<'de> for Entries {
 /// When the file can't be read, is not of the form of budgets, or holds a value
 /// that makes no sense.
 pub fn read(path: &Path) -> Result<Vec<Budget>, BudgetError> {
-    let text = std::fs::read_to_string(path).map_err(|source| BudgetError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(path, &text)
+    parse(path, &yaml::text("budgets file", path)?)
 }
 
 /// The budgets in a file's text; the path stands in errors.
@@ -249,12 +233,8 @@ pub fn read(path: &Path) -> Result<Vec<Budget>, BudgetError> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, text: &str) -> Result<Vec<Budget>, BudgetError> {
-    let form = |message: String| BudgetError::Form {
-        path: path.to_owned(),
-        message,
-    };
-    let wire: WireBudgets =
-        serde_saphyr::from_str(text).map_err(|error| form(error.to_string()))?;
+    let form = |message: String| BudgetError::File(YamlError::form(path, message));
+    let wire: WireBudgets = yaml::parse(path, text)?;
     let entries = wire.budgets.map(|entries| entries.0).unwrap_or_default();
     if entries.is_empty() {
         return Err(form(

@@ -8,6 +8,7 @@ use super::{
 use crate::amplification::amplification;
 use crate::comparison;
 use crate::metric::Metric;
+use crate::plan::LeftOut;
 use crate::record::Records;
 use crate::sample::{Reading, Subject};
 use crate::scenario::Scenario;
@@ -20,8 +21,9 @@ const VALID_SHARE_MIN: f64 = 0.5;
 /// Everything that the records say.
 pub fn build(records: &Records) -> Report {
     let plan = &records.plan;
-    let scenarios: Vec<ScenarioReport> =
-        plan.arms.iter().map(|arm| scenario(records, arm)).collect();
+    let arms = plan.arms.iter().map(|arm| scenario(records, arm));
+    let left_out = plan.left_out.iter().map(unsupported);
+    let scenarios: Vec<ScenarioReport> = arms.chain(left_out).collect();
     let usable = |name: &str| {
         let status = |s: &ScenarioReport| s.name == name && s.status == ScenarioStatus::Ok;
         scenarios.iter().any(status)
@@ -92,6 +94,26 @@ fn scenario(records: &Records, arm: &Scenario) -> ScenarioReport {
         telemetry,
         delivered: Delivered::sum(delivered),
         copies: arm.agent.as_ref().and_then(|agent| agent.copies),
+    }
+}
+
+/// A scenario that could not run here, which a reader would otherwise look for in vain.
+fn unsupported(left_out: &LeftOut) -> ScenarioReport {
+    ScenarioReport {
+        name: left_out.name.clone(),
+        question: left_out.question.clone(),
+        analysis: None,
+        status: ScenarioStatus::Unsupported,
+        reason: Some(left_out.missing.join("; ")),
+        trials: 0,
+        planned_trials: 0,
+        requests: 0,
+        statistics: Vec::new(),
+        ledger: None,
+        telemetry_yield_ratio: None,
+        telemetry: None,
+        delivered: None,
+        copies: None,
     }
 }
 

@@ -4,7 +4,7 @@
 //! # Columns
 //! - `run`, `scenario`, `status`: whose figure it is, and whether it can be used
 //! - `metric`, `subject`, `quantile`: what it is; `quantile` is empty where there is none
-//! - `unit`: `seconds`, `bytes`, `ratio` (0–1) or `per_second`
+//! - `unit`: `seconds`, `bytes`, `ratio` (0–1), `per_second` or `per_request`
 //! - `estimate`, `low`, `high`: the figure and its interval, in `unit`, unrounded
 //! - `confidence`: level of the interval, 0–1
 //! - `coefficient_of_variation`: standard deviation over trials ÷ mean
@@ -13,7 +13,9 @@
 //!   what the scenario adds to `baseline`; `noise_floor`, empty, as the twin
 //!   of the baseline is told as a ratio only; `telemetry_yield`, the share of the
 //!   requests served that the agent's own output accounts for; `amplification`,
-//!   what one copy of the agent's programs adds to a request, by who pays
+//!   what one copy of the agent's programs adds to a request, by who pays; `delivered`,
+//!   what the scenario sent to the intake for each request served: spans, points of
+//!   metrics, log records, hits in statistics, bytes, and bodies that were refused
 //! - `baseline`, `headline`, `blocks`: what it is compared with, whether that
 //!   was fixed in advance, in how many blocks
 //! - `overhead_ratio`, `ratio_low`, `ratio_high`: scenario ÷ baseline − 1 and its interval
@@ -30,6 +32,7 @@ use super::{
 use crate::metric::{Metric, Unit};
 use crate::sample::Subject;
 use crate::scenario::{BASELINE, TWIN};
+use crate::trial::Delivered;
 
 /// The first line.
 pub const HEADER: &str = "run,scenario,status,metric,subject,quantile,unit,estimate,low,high,\
@@ -49,6 +52,10 @@ pub fn render(report: &Report) -> String {
     for scenario in &report.scenarios {
         let ratio = scenario.telemetry_yield_ratio;
         rows.extend(ratio.map(|ratio| of_yield(scenario, ratio)));
+    }
+    for scenario in &report.scenarios {
+        let delivered = scenario.delivered.iter();
+        rows.extend(delivered.flat_map(|delivered| of_delivered(scenario, delivered)));
     }
     if let Some(amplification) = &report.amplification {
         let slopes = amplification.slopes.iter();
@@ -138,6 +145,35 @@ fn of_yield(scenario: &ScenarioReport, ratio: f64) -> Row {
         kind: "telemetry_yield",
         ..Row::default()
     }
+}
+
+/// What was sent for each request; nothing can be said where none was served.
+fn of_delivered(scenario: &ScenarioReport, delivered: &Delivered) -> Vec<Row> {
+    let counts = [
+        ("delivered_spans", delivered.spans),
+        (
+            "delivered_metric_points",
+            delivered.metric_points.values().sum(),
+        ),
+        ("delivered_log_records", delivered.log_records),
+        ("delivered_stats_hits", delivered.stats_hits),
+        ("delivered_bytes", delivered.bytes),
+        (
+            "delivered_bodies_refused",
+            delivered.rejected.values().sum(),
+        ),
+    ];
+    let served = delivered.served as f64;
+    let rows = counts.into_iter().map(|(name, count)| Row {
+        scenario: scenario.name.clone(),
+        status: words::status(scenario.status).to_owned(),
+        named: Some((name, Subject::Agent.as_str(), "per_request")),
+        value: [(served > 0.0).then(|| count as f64 / served), None, None],
+        trials: scenario.trials.to_string(),
+        kind: "delivered",
+        ..Row::default()
+    });
+    rows.collect()
 }
 
 fn of_slope(report: &Report, amplification: &Amplification, slope: &Slope) -> Row {

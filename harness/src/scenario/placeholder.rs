@@ -23,6 +23,8 @@ pub enum Placeholder {
     AgentPort,
     /// How many times the agent is to attach its programs; 1 unless amplified.
     Copies,
+    /// The directory of the scenario files, for configuration that lies beside them.
+    Scenarios,
     /// Where the intake takes OTLP over HTTP: `127.0.0.1:PORT`.
     IntakeOtlpHttp,
     /// Where it takes OTLP over gRPC, likewise.
@@ -31,11 +33,13 @@ pub enum Placeholder {
     IntakeDatadog,
     /// Where it takes StatsD over UDP, likewise.
     IntakeStatsd,
+    /// The port alone, for settings that take no address.
+    IntakeStatsdPort,
 }
 
 impl Placeholder {
     /// All of them, in the order in which messages list them.
-    pub const ALL: [Placeholder; 11] = [
+    pub const ALL: [Placeholder; 13] = [
         Placeholder::TargetUrl,
         Placeholder::TargetPort,
         Placeholder::TargetPid,
@@ -43,18 +47,21 @@ impl Placeholder {
         Placeholder::TargetRoute,
         Placeholder::AgentPort,
         Placeholder::Copies,
+        Placeholder::Scenarios,
         Placeholder::IntakeOtlpHttp,
         Placeholder::IntakeOtlpGrpc,
         Placeholder::IntakeDatadog,
         Placeholder::IntakeStatsd,
+        Placeholder::IntakeStatsdPort,
     ];
 
     /// Those that need an intake.
-    pub const INTAKE: [Placeholder; 4] = [
+    pub const INTAKE: [Placeholder; 5] = [
         Placeholder::IntakeOtlpHttp,
         Placeholder::IntakeOtlpGrpc,
         Placeholder::IntakeDatadog,
         Placeholder::IntakeStatsd,
+        Placeholder::IntakeStatsdPort,
     ];
 
     /// Whether it is known before the target is started.
@@ -72,10 +79,12 @@ impl Placeholder {
             Placeholder::TargetRoute => "target_route",
             Placeholder::AgentPort => "agent_port",
             Placeholder::Copies => "copies",
+            Placeholder::Scenarios => "scenarios",
             Placeholder::IntakeOtlpHttp => "intake_otlp_http",
             Placeholder::IntakeOtlpGrpc => "intake_otlp_grpc",
             Placeholder::IntakeDatadog => "intake_datadog",
             Placeholder::IntakeStatsd => "intake_statsd",
+            Placeholder::IntakeStatsdPort => "intake_statsd_port",
         }
     }
 }

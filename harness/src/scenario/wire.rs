@@ -14,6 +14,7 @@ use serde_saphyr::Spanned;
 use sha2::{Digest, Sha256};
 
 use crate::workspace;
+use crate::yaml::{self, YamlError};
 
 use self::kubernetes::WireKubernetes;
 use super::{
@@ -33,22 +34,9 @@ const INTAKE_SETTLE: Duration = Duration::from_secs(6);
 /// A scenario file that can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ScenarioFileError {
-    /// The file can't be read.
-    #[error("cannot read scenario file {}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not YAML, or not of a scenario's form.
-    #[error("{}: {message}", path.display())]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// Line, key, value and what was expected.
-        message: String,
-    },
+    /// The file can't be read, or is not of a scenario's form.
+    #[error(transparent)]
+    File(#[from] YamlError),
     /// A value that is well-formed and makes no sense.
     #[error("{}:{line}: `{key}` is {value}, expected {expected}", path.display())]
     Value {
@@ -254,7 +242,7 @@ struct WirePrometheusCounter {
 struct WireAgentProcess {
     /// A name for messages and log files.
     name: String,
-    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}`, `{copies}` and, each as `127.0.0.1:PORT`, `{intake_otlp_http}`, `{intake_otlp_grpc}`, `{intake_datadog}` and `{intake_statsd}` are filled in.
+    /// The program (`flora-agent` of this workspace, or any other) and its arguments; `{target_url}`, `{target_port}`, `{target_pid}`, `{target_cgroup}`, `{target_route}`, `{agent_port}`, `{copies}`, `{scenarios}`, `{intake_statsd_port}` and, each as `127.0.0.1:PORT`, `{intake_otlp_http}`, `{intake_otlp_grpc}`, `{intake_datadog}` and `{intake_statsd}` are filled in.
     #[schemars(with = "Vec<String>")]
     command: Vec<Spanned<String>>,
     /// Further environment, filled in likewise.
@@ -304,6 +292,9 @@ struct WireTrials {
     /// How many slices the window is cut into, between which the arms of a block take turns; 1 measures trial after trial.
     #[schemars(with = "Option<u32>", range(min = 1, max = 1000))]
     slices: Option<Spanned<u32>>,
+    /// The pause after each slice, such as `800ms`: answers come in, and what an agent sends late still counts as the slice's.
+    #[schemars(with = "Option<String>")]
+    pause: Option<Spanned<WireDuration>>,
 }
 
 /// A duration in words: `500ms`, `30s`, `2m`.
@@ -327,11 +318,7 @@ impl<'de> Deserialize<'de> for WireDuration {
 /// When the file can't be read, is not of a scenario's form, or holds a value
 /// that makes no sense.
 pub fn read(path: &Path) -> Result<Scenario, ScenarioFileError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ScenarioFileError::Read {
-        path: path.to_owned(),
-        source,
-    })?;
-    parse(path, &text)
+    parse(path, &yaml::text("scenario file", path)?)
 }
 
 /// The scenario in a file's text; the path gives the name and stands in errors.
@@ -339,11 +326,7 @@ pub fn read(path: &Path) -> Result<Scenario, ScenarioFileError> {
 /// # Errors
 /// As [`read`].
 pub fn parse(path: &Path, text: &str) -> Result<Scenario, ScenarioFileError> {
-    let wire: WireScenario =
-        serde_saphyr::from_str(text).map_err(|error| ScenarioFileError::Form {
-            path: path.to_owned(),
-            message: error.to_string(),
-        })?;
+    let wire: WireScenario = yaml::parse(path, text)?;
     let defaults: WireScenario =
         serde_saphyr::from_str(DEFAULTS).expect("the built-in defaults are well-formed");
     let name = path
@@ -366,11 +349,10 @@ impl Resolver<'_> {
         defaults: WireScenario,
         text: &str,
     ) -> Result<Scenario, ScenarioFileError> {
-        let question = file.question.ok_or_else(|| ScenarioFileError::Form {
-            path: self.path.to_owned(),
-            message:
-                "the key `question` is missing, expected what the scenario asks, in one sentence"
-                    .into(),
+        let question = file.question.ok_or_else(|| {
+            let missing =
+                "the key `question` is missing, expected what the scenario asks, in one sentence";
+            YamlError::form(self.path, missing)
         })?;
         self.check("question", &question, "a sentence", |text| {
             !text.trim().is_empty()
@@ -657,11 +639,13 @@ impl Resolver<'_> {
         self.check("trials.slices", &slices, "1 to 1000", |n| {
             (1..=1_000).contains(n)
         })?;
+        let pause = either(file.pause, defaults.pause);
         Ok(Trials {
             blocks: blocks.value,
             warmup_seconds: warmup.value.0.as_secs_f64(),
             measure_seconds: self.positive("trials.measure", &measure)?,
             slices: slices.value,
+            pause_seconds: self.positive("trials.pause", &pause)?,
         })
     }
 
@@ -781,7 +765,7 @@ mod tests {
         assert!(agent.uses(Placeholder::AgentPort));
         assert_eq!(
             message(&text("{route: '{target_rout}'}")),
-            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}, {intake_otlp_http}, {intake_otlp_grpc}, {intake_datadog}, {intake_statsd}"
+            "scenarios/x.yaml:9: `agent.telemetry.prometheus.labels` is `{target_rout}` with the unknown word `{target_rout}`, expected one of {target_url}, {target_port}, {target_pid}, {target_cgroup}, {target_route}, {agent_port}, {copies}, {scenarios}, {intake_otlp_http}, {intake_otlp_grpc}, {intake_datadog}, {intake_statsd}, {intake_statsd_port}"
         );
     }
 

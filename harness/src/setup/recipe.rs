@@ -12,27 +12,10 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::program;
+use crate::yaml::{self, YamlError};
 
-/// A recipe that can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RecipeError {
-    /// A file or directory can't be read.
-    #[error("cannot read {}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// Not YAML, or not of a recipe's form.
-    #[error("{}: {message}", path.display())]
-    Form {
-        /// The file.
-        path: PathBuf,
-        /// Line, key, value and what was expected.
-        message: String,
-    },
-}
+/// What a file is called that is built from.
+const SOURCE: &str = "source";
 
 /// How one program is built.
 #[derive(Clone, Debug, Deserialize)]
@@ -100,14 +83,10 @@ impl Recipe {
     ///
     /// # Errors
     /// When the file can't be read or says something that makes no sense.
-    pub fn read(file: &Path) -> Result<Self, RecipeError> {
-        let text = read(file)?;
-        let form = |message: String| RecipeError::Form {
-            path: file.to_owned(),
-            message,
-        };
-        let recipe: Recipe =
-            serde_saphyr::from_str(&text).map_err(|error| form(error.to_string()))?;
+    pub fn read(file: &Path) -> Result<Self, YamlError> {
+        let text = yaml::text("recipe", file)?;
+        let form = |message: String| YamlError::form(file, message);
+        let recipe: Recipe = yaml::parse(file, &text)?;
         if recipe.steps.iter().any(|step| step.run.is_empty()) || recipe.steps.is_empty() {
             return Err(form(
                 "`steps` is empty or has an empty `run`, expected a program and its arguments"
@@ -138,7 +117,7 @@ impl Recipe {
     ///
     /// # Errors
     /// When a source can't be read.
-    pub fn identity(&self, tools: &[String]) -> Result<String, RecipeError> {
+    pub fn identity(&self, tools: &[String]) -> Result<String, YamlError> {
         let mut hash = Sha256::new();
         let mut add = |bytes: &[u8]| {
             hash.update((bytes.len() as u64).to_le_bytes());
@@ -154,7 +133,8 @@ impl Recipe {
         for file in files {
             let name = file.strip_prefix(self.directory()).unwrap_or(&file);
             add(name.to_string_lossy().as_bytes());
-            add(&fs::read(&file).map_err(|source| RecipeError::Read {
+            add(&fs::read(&file).map_err(|source| YamlError::Read {
+                what: SOURCE,
                 path: file.clone(),
                 source,
             })?);
@@ -172,16 +152,10 @@ impl Recipe {
     }
 }
 
-fn read(path: &Path) -> Result<String, RecipeError> {
-    fs::read_to_string(path).map_err(|source| RecipeError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
 /// Every file below a path.
-fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), RecipeError> {
-    let failed = |source| RecipeError::Read {
+fn collect(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), YamlError> {
+    let failed = |source| YamlError::Read {
+        what: SOURCE,
         path: path.to_owned(),
         source,
     };
@@ -201,7 +175,7 @@ mod tests {
 
     const TEXT: &str = "program: a\nversion: '1'\ntakes: 1 s\nneeds: []\nsources: [src]\nsteps: [{run: ['true']}]\noutput: a\n";
 
-    fn recipe(directory: &Path, text: &str) -> Result<Recipe, RecipeError> {
+    fn recipe(directory: &Path, text: &str) -> Result<Recipe, YamlError> {
         let file = directory.join("build.yaml");
         fs::write(&file, text).unwrap();
         Recipe::read(&file)

@@ -124,7 +124,6 @@ impl Lab {
                 periods: Vec::new(),
             },
             image: self.cluster.images.of("k6"),
-            starter_image: load::STARTER_IMAGE.into(),
             group: self.group.clone(),
             cpus: 1,
             remote_write: None,
@@ -221,7 +220,7 @@ async fn the_observer_agrees_with_cadvisor() {
         let cluster = &lab.cluster;
         let observers = observer::deploy(cluster, &lab.nodes).await.unwrap();
         assert_eq!(observers.pods.len(), lab.nodes.len());
-        let metrics = metrics::deploy(cluster, &lab.group).await.unwrap();
+        let metrics = metrics::deploy(cluster, &lab.group).await.unwrap().unwrap();
         let (target, url) = lab.target().await;
         let order = LoadOrder {
             remote_write: Some(metrics.remote_write.clone()),
@@ -246,7 +245,7 @@ async fn the_observer_agrees_with_cadvisor() {
             window: outcome.window,
         };
         let direct = observer::read(cluster, &observers, &scene).await.unwrap();
-        let second = metrics::read(cluster, &metrics, &scene).await.unwrap();
+        let second = metrics::stand_in(cluster, &metrics, &scene).await.unwrap();
         for subject in [Subject::Target, Subject::Load] {
             let (a, b) = (rate(&direct, subject), rate(&second, subject));
             eprintln!(
@@ -261,7 +260,7 @@ async fn the_observer_agrees_with_cadvisor() {
         let cost = rate(&direct, Subject::Harness) / observers.pods.len() as f64;
         eprintln!("an observer uses {cost:.4} CPUs");
         assert!(cost < 0.02, "{cost}");
-        let per_request = metrics::cross_check(cluster, &metrics, &scene, "/objects")
+        let per_request = metrics::cross_check(cluster, &metrics, &scene)
             .await
             .unwrap();
         let own = rate(&direct, Subject::Target) / 200.0;

@@ -15,6 +15,7 @@ mod intake;
 mod kubernetes;
 mod lifecycle;
 mod observe;
+mod peers;
 mod records;
 mod resume;
 mod runs;

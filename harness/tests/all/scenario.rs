@@ -334,6 +334,52 @@ fn the_same_seed_gives_the_same_plan() {
 }
 
 #[test]
+fn all_makes_a_run_for_each_baseline() {
+    let scenarios = scenarios(&[
+        ("a", "question: q\n"),
+        ("base-go", "question: q\nbaseline: base-go\n"),
+        ("b", "question: q\nbaseline: base-go\n"),
+        ("c", "question: q\nbaseline: base-go\n"),
+    ]);
+    let plan = |name: &str| {
+        run(flora_bench()
+            .args([
+                "scenario",
+                name,
+                "--dry-run",
+                "--blocks",
+                "1",
+                "--rate",
+                "100",
+            ])
+            .arg("--scenarios")
+            .arg(scenarios.path()))
+    };
+    let (code, out, stderr) = plan("all");
+    assert_eq!(code, 0, "{stderr}");
+    let runs: Vec<Vec<&str>> = out
+        .split(" blocks at ")
+        .skip(1)
+        .map(|run| {
+            let trials = run.lines().filter(|line| line.starts_with("trial "));
+            let mut arms: Vec<&str> = trials
+                .filter_map(|line| line.split_whitespace().last())
+                .collect();
+            arms.sort_unstable();
+            arms
+        })
+        .collect();
+    assert_eq!(
+        runs,
+        [
+            vec!["a", "baseline", "baseline-twin"],
+            vec!["b", "baseline", "baseline-twin", "c"]
+        ],
+        "{out}"
+    );
+}
+
+#[test]
 fn one_block_has_no_interval_and_says_so() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
@@ -347,10 +393,19 @@ fn one_block_has_no_interval_and_says_so() {
                 "--blocks",
                 "1",
             ])
+            .args(["--work", "2", "--objects", "5"])
             .args(["--warmup", "300ms", "--measure", "1s", "--out"])
             .arg(out.path()),
     );
     assert_eq!(code, 0, "{stderr}");
+    let plan = std::fs::read_to_string(out.path().join("latest/plan.json")).unwrap();
+    let plan: serde_json::Value = serde_json::from_str(&plan).unwrap();
+    for arm in plan["arms"].as_array().unwrap() {
+        assert_eq!(
+            (&arm["target"]["work"], &arm["target"]["objects"]),
+            (&2.into(), &5.into())
+        );
+    }
     let report = report(out.path());
     for comparison in report["comparisons"].as_array().unwrap() {
         assert_eq!(comparison["verdict"], "inconclusive");

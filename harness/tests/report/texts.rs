@@ -125,8 +125,13 @@ fn csv_reads_back() {
         .scenarios
         .iter()
         .filter_map(|s| s.telemetry_yield_ratio);
-    let rows =
-        statistics().count() + report.comparisons.len() + report.noise_floor.len() + told.count();
+    // Spans, points of metrics, log records, hits in statistics, bytes, refusals.
+    let delivered = report.scenarios.iter().filter(|s| s.delivered.is_some());
+    let rows = statistics().count()
+        + report.comparisons.len()
+        + report.noise_floor.len()
+        + told.count()
+        + 6 * delivered.count();
     assert_eq!(text.lines().count(), 1 + rows);
     for (line, (scenario, statistic)) in lines.by_ref().zip(statistics()) {
         assert_eq!(line.len(), header.len(), "{line:?}");
@@ -174,6 +179,18 @@ fn csv_has_comparisons_and_the_noise_floor() {
     assert_eq!(floor[0][column("scenario")], "baseline-twin");
     assert_eq!(floor[0][column("overhead_ratio")], "0.001");
     assert_eq!(floor[0][column("estimate")], "");
+    let delivered: Vec<_> = of("delivered").collect();
+    assert_eq!(delivered.len(), 6);
+    for (row, metric, estimate) in [
+        (0, "delivered_spans", 101_400.0 / 104_000.0),
+        (1, "delivered_metric_points", 24.0 / 104_000.0),
+        (5, "delivered_bodies_refused", 2.0 / 104_000.0),
+    ] {
+        let line = delivered[row];
+        assert_eq!(line[column("metric")], metric);
+        assert_eq!(line[column("unit")], "per_request");
+        assert_eq!(line[column("estimate")].parse(), Ok(estimate));
+    }
 }
 
 /// One sentence per verdict, with everything that it rests on.

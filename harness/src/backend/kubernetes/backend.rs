@@ -298,7 +298,7 @@ impl KubernetesBackend {
             )),
         }
         match metrics::deploy(&self.cluster, &monitoring).await {
-            Ok(metrics) => self.metrics = Some(metrics),
+            Ok(metrics) => self.metrics = metrics,
             Err(error) => {
                 self.limitations.push(format!(
                     "There was no VictoriaMetrics in the cluster: {error}"
@@ -389,7 +389,6 @@ impl KubernetesBackend {
                 CALIBRATION,
             ),
             image: load::image(&self.cluster.images),
-            starter_image: load::starter_image(&self.cluster.images),
             group: self.load_group(),
             cpus: 1,
             remote_write: None,

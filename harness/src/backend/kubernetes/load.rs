@@ -36,19 +36,12 @@ pub enum Starter {
     Job,
 }
 
-/// k6 of a version that the script is tested with.
-pub const IMAGE: &str = "grafana/k6:1.8.1";
 /// What the operator starts the runners with, of the version that is documented.
 pub const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
-/// k6's image: [`IMAGE`] unless another is given as `k6`.
+/// k6's image.
 pub fn image(images: &Images) -> String {
-    images.or("k6", IMAGE)
-}
-
-/// The image of the operator's starter: [`STARTER_IMAGE`] unless another is given as `k6-starter`.
-pub fn starter_image(images: &Images) -> String {
-    images.or("k6-starter", STARTER_IMAGE)
+    images.of("k6")
 }
 
 /// One trial's load.
@@ -62,10 +55,8 @@ pub struct LoadOrder {
     pub arm: String,
     /// What is sent; its address is the target's Service.
     pub spec: LoadSpec,
-    /// k6's image, [`IMAGE`] unless another is given.
+    /// k6's image.
     pub image: String,
-    /// The image of the operator's starter, [`STARTER_IMAGE`] unless another is given.
-    pub starter_image: String,
     /// Where it runs.
     pub group: Group,
     /// CPUs that it gets.

@@ -243,7 +243,8 @@ fn check(document: &Document, value: &Value) -> Result<(), ManifestError> {
     texts(&mut copy, &|text| {
         // Other words in braces are the vendor's own.
         let _ = placeholder::fill(text, |found| {
-            if !found.precedes_target() || found == Placeholder::AgentPort {
+            let of_a_machine = [Placeholder::AgentPort, Placeholder::Scenarios];
+            if !found.precedes_target() || of_a_machine.contains(&found) {
                 **seen.borrow_mut() = Some(found);
             }
             String::new()

@@ -22,7 +22,7 @@ use super::client::is_transient;
 use super::groups::Group;
 use super::images::Images;
 use super::object::{ROLE, Run, object};
-use super::{Cluster, ClusterError, Scene, Window, apply, proxy};
+use super::{Cluster, ClusterError, Scene, Window, apply, observer, proxy};
 use crate::error;
 use crate::exporter::label_value;
 use crate::sample::{Phase, Reading, Sample, Subject};
@@ -285,7 +285,7 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
 ///
 /// # Errors
 /// When it does not start.
-pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Metrics, ClusterError> {
+pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>, ClusterError> {
     for object in objects(&cluster.run, &cluster.images, group) {
         apply::apply(cluster, &object).await?;
     }
@@ -294,7 +294,7 @@ pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Metrics, Cluster
     let here = (cluster.run.namespace.as_str(), NAME);
     loop {
         match proxy::service(cluster, here, PORT, "health").await {
-            Ok(_) => return Ok(metrics),
+            Ok(_) => return Ok(Some(metrics)),
             // A service without a ready pod answers 503.
             Err(error) if is_transient(&error.source) && Instant::now() < deadline => {}
             Err(error) => {
@@ -317,7 +317,6 @@ pub async fn cross_check(
     cluster: &Cluster,
     metrics: &Metrics,
     scene: &Scene,
-    route: &str,
 ) -> Result<Sample, ClusterError> {
     let target = target(scene)?;
     let pod = label_value(&target.name);
@@ -327,10 +326,10 @@ pub async fn cross_check(
             &target.namespace,
             &target.name,
         ),
+        // Load asks for one route; what probes and scrapers ask for is no request.
         requests: format!(
-            "http_requests_total{{job={},pod={pod},route={}}}",
-            label_value(scrape::TARGET),
-            label_value(route)
+            "http_requests_total{{job={},pod={pod},route!~\"/metrics|/healthz\",status=~\"2..\"}}",
+            label_value(scrape::TARGET)
         ),
     };
     let Window {
@@ -364,12 +363,27 @@ pub async fn cross_check(
     }
 }
 
-/// A trial's readings as the kubelets' cAdvisor has them: the source where no
-/// node observer may run.
+/// What VictoriaMetrics has to say of a trial: a second opinion where node
+/// observers run, and all of its readings where there is none.
 ///
 /// # Errors
 /// When VictoriaMetrics does not answer, or has too few samples in the window.
 pub async fn read(
+    cluster: &Cluster,
+    metrics: &Metrics,
+    scene: &Scene,
+) -> Result<Vec<Sample>, ClusterError> {
+    if observer::runs_on(cluster, &scene.node).await? {
+        return Ok(vec![cross_check(cluster, metrics, scene).await?]);
+    }
+    stand_in(cluster, metrics, scene).await
+}
+
+/// A trial's readings as the kubelets' cAdvisor has them.
+///
+/// # Errors
+/// When VictoriaMetrics does not answer, or has too few samples in the window.
+pub async fn stand_in(
     cluster: &Cluster,
     metrics: &Metrics,
     scene: &Scene,
@@ -492,9 +506,7 @@ mod tests {
             },
         };
         let metrics = Metrics::own(&cluster.run);
-        let found = cross_check(&cluster, &metrics, &scene, "/objects")
-            .await
-            .unwrap();
+        let found = cross_check(&cluster, &metrics, &scene).await.unwrap();
         assert!((found.value - 0.5 / 200.0).abs() < 1e-12, "{found:?}");
         assert_eq!((found.trial, found.subject), (4, Subject::Target));
         let asked = log.lock().unwrap();

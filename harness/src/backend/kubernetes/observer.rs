@@ -149,6 +149,14 @@ pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, Cl
     Ok(observers)
 }
 
+/// Whether a node has an observer.
+///
+/// # Errors
+/// When the API server refuses to say.
+pub async fn runs_on(cluster: &Cluster, node: &str) -> Result<bool, ClusterError> {
+    Ok(running(&list(cluster).await?).contains_key(node))
+}
+
 /// The observers' pods; none while the API server is away.
 async fn list(cluster: &Cluster) -> Result<Vec<Pod>, ClusterError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), &cluster.run.namespace);

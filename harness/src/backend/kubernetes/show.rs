@@ -76,7 +76,6 @@ pub fn plan(
                 plan.measure_seconds,
             ),
             image: load::image(images),
-            starter_image: load::starter_image(images),
             group: Group::named(groups::LOAD),
             cpus: 1,
             remote_write: None,

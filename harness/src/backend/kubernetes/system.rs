@@ -225,8 +225,15 @@ fn word_value(
         Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
         Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
         Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
+        Placeholder::IntakeStatsdPort => {
+            let address = intake(|addresses| &addresses.statsd);
+            address.and_then(|address| Some(address.rsplit_once(':')?.1.to_owned()))
+        }
         // Refused before, with where they stand.
-        Placeholder::TargetPid | Placeholder::TargetCgroup | Placeholder::AgentPort => None,
+        Placeholder::TargetPid
+        | Placeholder::TargetCgroup
+        | Placeholder::AgentPort
+        | Placeholder::Scenarios => None,
     }
     .unwrap_or_default()
 }

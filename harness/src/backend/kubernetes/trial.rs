@@ -214,26 +214,22 @@ impl KubernetesBackend {
             )?;
         }
         let scene = scene(site, &system, &outcome);
-        keep(self.readings(&scene, site.arm.load.route()).await?)?;
+        keep(self.readings(&scene).await?)?;
         Ok(())
     }
 
     /// What the nodes say of a trial: their observers' readings, and the kubelets'.
-    async fn readings(&self, scene: &Scene, route: &str) -> Result<Vec<Sample>, TrialError> {
+    async fn readings(&self, scene: &Scene) -> Result<Vec<Sample>, TrialError> {
         let cluster = &self.cluster;
-        let Some(observers) = &self.observers else {
-            return match &self.metrics {
-                Some(metrics) => Ok(metrics::read(cluster, metrics, scene).await?),
-                None => Err(ClusterError::Observe(
-                    "there is neither a node observer nor VictoriaMetrics".into(),
-                )
-                .into()),
-            };
-        };
-        let mut samples = observer::read(cluster, observers, scene).await?;
+        let mut samples = Vec::new();
+        if let Some(observers) = &self.observers {
+            samples.extend(observer::read(cluster, observers, scene).await?);
+        }
         if let Some(metrics) = &self.metrics {
-            match metrics::cross_check(cluster, metrics, scene, route).await {
-                Ok(sample) => samples.push(sample),
+            match metrics::read(cluster, metrics, scene).await {
+                Ok(read) => samples.extend(read),
+                // Without observers they are the only source; beside them, a cross-check.
+                Err(error) if self.observers.is_none() => return Err(error.into()),
                 Err(error) => log::info!("no cross-check of trial {}: {error}", scene.trial),
             }
         }
@@ -253,7 +249,6 @@ impl KubernetesBackend {
                 plan.measure_seconds,
             ),
             image: load::image(&self.cluster.images),
-            starter_image: load::starter_image(&self.cluster.images),
             group: self.load_group(),
             cpus: LOAD_CPUS,
             remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),
@@ -330,7 +325,9 @@ mod tests {
             warmup_seconds: 1.0,
             measure_seconds: 1.0,
             slices: 1,
+            pause_seconds: 0.01,
             parallel,
+            left_out: Vec::new(),
             expected_detectable_ratio: None,
             amplified: None,
             limitations: Vec::new(),

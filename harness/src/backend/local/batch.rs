@@ -28,8 +28,15 @@ use crate::trial::PhaseSpan;
 const SERIES_NS: u64 = 1_000_000_000;
 /// How long the load driver may take to end after its grace period.
 const RESULT_LIMIT: Duration = Duration::from_secs(30);
-/// Part of the pause after a turn that answers have to come in, before the counters are read.
-const SETTLE: f64 = 0.6;
+/// Part of the pause after a turn that lies between the reading of its counters and the next turn,
+const REST: f64 = 0.4;
+/// and no more than so many seconds.
+const REST_SECONDS: f64 = 0.05;
+
+/// How long after a turn its counters are read: answers come in, and what an agent sends late.
+fn settled(pause_seconds: f64) -> f64 {
+    pause_seconds - (pause_seconds * REST).min(REST_SECONDS)
+}
 
 /// What must be taken down of one trial.
 #[derive(Default)]
@@ -245,7 +252,8 @@ impl LocalBackend {
         let opens = at(first.start_seconds);
         watch.sink.phase(Phase::Warmup, Some(first.start_seconds));
         // Before the first request of the first turn, as before those of the others.
-        let early = opens - ((1.0 - SETTLE) * first.pause_seconds * 1e9) as u64;
+        let rest = first.pause_seconds - settled(first.pause_seconds);
+        let early = opens - (rest * 1e9) as u64;
         wait(seats, stages, watch, Phase::Warmup, None, early).await?;
         for seat in seats.iter_mut() {
             seat.end_phase(Phase::Warmup, self.clock.at(opens));
@@ -265,7 +273,7 @@ impl LocalBackend {
                 pause_seconds,
             } = *turn;
             watch.edge(&mut seats[seat], Edge::Open)?;
-            let close = at(start_seconds + seconds + SETTLE * pause_seconds);
+            let close = at(start_seconds + seconds + settled(pause_seconds));
             wait(seats, stages, watch, Phase::Measure, Some(seat), close).await?;
             watch.edge(&mut seats[seat], Edge::Close)?;
         }

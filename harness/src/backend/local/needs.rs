@@ -1,14 +1,16 @@
 //! What an agent needs of the machine, and what of that is missing.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use nix::unistd::{AccessFlags, access};
 
 use super::cgroup::Hierarchies;
-use crate::observer::ebpf;
+use crate::observer::{ebpf, kprobe};
+use crate::program;
 use crate::scenario::placeholder::Placeholder;
-use crate::scenario::{Agent, Need, Telemetry};
+use crate::scenario::{Agent, Need, NeededProgram, Telemetry};
 
 // From include/uapi/linux/capability.h.
 const NET_ADMIN: u64 = 12;
@@ -30,6 +32,8 @@ pub fn missing(agent: &Agent) -> Vec<String> {
     for need in &agent.needs {
         match need {
             Need::Ebpf => missing.extend(ebpf().err()),
+            Need::Kprobes => missing.extend(kprobes().err()),
+            Need::Program(needed) => missing.extend(program(needed).err()),
         }
     }
     missing
@@ -71,6 +75,31 @@ pub fn ebpf() -> Result<String, String> {
             "the kernel refuses an eBPF program for a control group in spite of {rights} ({error}); it is built without it, locked down, or a container's seccomp profile forbids bpf()"
         )),
     }
+}
+
+/// Whether this process may probe functions of the kernel.
+///
+/// # Errors
+/// With what is missing.
+pub fn kprobes() -> Result<String, String> {
+    match kprobe::smallest() {
+        Ok(_) => Ok("functions of the kernel can be probed".into()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(format!(
+            "the kernel has no kprobes ({} is not there); use one that is built with CONFIG_KPROBE_EVENTS, as distributions' are",
+            kprobe::TYPE
+        )),
+        Err(error) => Err(format!(
+            "the kernel refuses a kprobe ({error}); run as root on a kernel that is not locked down"
+        )),
+    }
+}
+
+/// Where a program is that the user must have installed.
+fn program(needed: &NeededProgram) -> Result<PathBuf, String> {
+    program::on_path(&needed.name).ok_or_else(|| {
+        let NeededProgram { name, install, .. } = needed;
+        format!("the program `{name}` is not on PATH; {install}")
+    })
 }
 
 fn rights(held: u64) -> Result<&'static str, String> {

@@ -45,6 +45,8 @@ pub struct Workshop {
     pub ports: Vec<u16>,
     /// Ports for what agents serve, likewise.
     pub agent_ports: Vec<u16>,
+    /// The directory of the scenario files; where it lies is in no record.
+    pub scenarios: PathBuf,
     /// The agents' programs, by the name that scenarios give them.
     pub agents: BTreeMap<String, Program>,
 }
@@ -136,9 +138,22 @@ pub fn identify_agent(name: &str, agent: &Agent) -> Result<Program, TrialError> 
         source,
     })?;
     let file = path.file_name().unwrap_or_default();
+    let version = match agent.needed_program(name) {
+        Some(needed) if !needed.says.is_empty() => {
+            let says: Vec<&str> = needed.says.iter().map(String::as_str).collect();
+            program::first_line(&path, &says).ok_or_else(|| {
+                TrialError::Missing(format!(
+                    "`{} {}` says nothing; a program whose version is unknown is not measured",
+                    path.display(),
+                    says.join(" ")
+                ))
+            })?
+        }
+        _ => agent.version.clone(),
+    };
     Ok(Program {
         name: file.to_string_lossy().into_owned(),
-        version: agent.version.clone(),
+        version,
         sha256: Some(sha256),
         command: Some(path.display().to_string()),
     })
@@ -165,6 +180,7 @@ pub struct System {
     /// Readers of target, agent and intake.
     pub observers: Vec<RoleObserver>,
     program: String,
+    scenarios: PathBuf,
     seat: usize,
     port: u16,
     agent_port: u16,
@@ -211,6 +227,7 @@ impl System {
             groups: Vec::new(),
             observers: Vec::new(),
             program: program.name.clone(),
+            scenarios: workshop.scenarios.clone(),
             seat,
             port,
             agent_port: workshop.agent_ports.get(seat).copied().unwrap_or_default(),
@@ -297,10 +314,15 @@ impl System {
                     .unwrap_or(1)
                     .to_string()
             }
+            Placeholder::Scenarios => self.scenarios.display().to_string(),
             Placeholder::IntakeOtlpHttp => intake(|addresses| &addresses.otlp_http),
             Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
             Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
             Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
+            Placeholder::IntakeStatsdPort => {
+                let address = intake(|addresses| &addresses.statsd);
+                address.rsplit(':').next().unwrap_or_default().to_owned()
+            }
         })
     }
 

@@ -2,7 +2,7 @@
 
 use super::driver;
 use crate::plan::RateSource;
-use crate::report::{Report, format};
+use crate::report::{Report, ScenarioReport, ScenarioStatus, format};
 
 /// Where the offered rate comes from.
 pub fn rate_source(report: &Report) -> String {
@@ -22,7 +22,9 @@ pub fn command(report: &Report) -> String {
     let planned = report.scenarios.iter().map(|s| s.planned_trials).max();
     let mut command = String::from("flora-bench scenario");
     // The arms with more copies come from the option.
-    for scenario in report.scenarios.iter().filter(|s| !s.is_amplified()) {
+    let measured = |s: &&ScenarioReport| s.status != ScenarioStatus::Unsupported;
+    let scenarios = report.scenarios.iter().filter(measured);
+    for scenario in scenarios.filter(|s| !s.is_amplified()) {
         command += &format!(" {}", quote(&scenario.name));
     }
     let copies = report.amplification.as_ref().and_then(|a| a.copies.last());

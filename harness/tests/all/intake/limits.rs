@@ -150,6 +150,63 @@ fn many_small_requests_with_ever_new_names_take_no_memory() {
     assert!(peak < MEMORY, "{peak}");
 }
 
+/// How many tiny requests are sent, over eight connections: a hundred thousand, as a million takes
+/// about a minute on two busy cores. `FLORA_BENCH_TINY_REQUESTS=1000000` asks for them all.
+fn tiny_requests() -> u64 {
+    let asked = std::env::var("FLORA_BENCH_TINY_REQUESTS").ok();
+    asked.map_or(100_000, |count| count.parse().unwrap())
+}
+
+/// As fast as they can be sent: each is answered and counted, and nothing piles up.
+#[test]
+fn a_flood_of_tiny_requests_takes_no_memory() {
+    const CONNECTIONS: u64 = 8;
+    const AT_A_TIME: u64 = 50;
+    let intake = Intake::start();
+    let rounds = tiny_requests() / CONNECTIONS / AT_A_TIME;
+    let body = encode::otlp_traces(1, 2, "/objects");
+    let head = format!(
+        "POST /v1/traces HTTP/1.1\r\nHost: x\r\nContent-Type: {PROTOBUF}\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let requests = [head.as_bytes(), &body].concat().repeat(AT_A_TIME as usize);
+    let began = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        for _ in 0..CONNECTIONS {
+            scope.spawn(|| {
+                let mut stream = TcpStream::connect(&intake.at.otlp_http).unwrap();
+                let mut answered = 0;
+                let mut text = Vec::new();
+                for round in 1..=rounds {
+                    stream.write_all(&requests).unwrap();
+                    while answered < round * AT_A_TIME {
+                        let mut bytes = [0; 16 << 10];
+                        let read = stream.read(&mut bytes).unwrap();
+                        assert!(read > 0, "the intake hung up");
+                        text.extend_from_slice(&bytes[..read]);
+                        let line: &[u8] = b"HTTP/1.1 200 OK\r\n";
+                        let found = text.windows(line.len()).filter(|window| *window == line);
+                        answered += found.count() as u64;
+                        // What may be the beginning of the next such line.
+                        text.drain(..text.len().saturating_sub(line.len() - 1));
+                    }
+                }
+            });
+        }
+    });
+    let sent = rounds * CONNECTIONS * AT_A_TIME;
+    eprintln!("{sent} tiny requests in {:.1?}", began.elapsed());
+    assert_eq!(
+        intake.count("requests_total{endpoint=\"otlp_traces\"}"),
+        sent
+    );
+    let server =
+        "spans_total{protocol=\"otlp_http\",kind=\"server\",route=\"/objects\",status=\"200\"}";
+    assert_eq!(intake.count(server), sent);
+    let peak = intake.peak_memory();
+    assert!(peak < MEMORY, "{peak}");
+}
+
 /// An exporter that takes no for no answer is told no each time, and nothing piles up.
 #[test]
 fn who_never_stops_trying_is_refused_each_time() {

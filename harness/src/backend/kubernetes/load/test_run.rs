@@ -6,8 +6,8 @@
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::LoadOrder;
 use super::job::{self, SCRIPT};
+use super::{LoadOrder, STARTER_IMAGE};
 use crate::backend::kubernetes::object::{self, Run};
 
 /// The API group.
@@ -44,7 +44,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
     // It only tells k6 to begin: curl, for a moment.
     let small = json!({"cpu": "50m", "memory": "32Mi"});
     let starter = json!({
-        "image": order.starter_image,
+        "image": STARTER_IMAGE,
         "resources": {"requests": small, "limits": small},
         "containerSecurityContext": job::container_security(),
     });

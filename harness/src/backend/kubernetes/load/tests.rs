@@ -26,7 +26,6 @@ fn order() -> LoadOrder {
             periods: Vec::new(),
         },
         image: "cluster.local/k6:1.8.1".into(),
-        starter_image: STARTER_IMAGE.into(),
         group: Group {
             name: "load".into(),
             nodes: Vec::new(),

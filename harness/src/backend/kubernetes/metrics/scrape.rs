@@ -73,8 +73,7 @@ pub fn config(run: &Run) -> String {
     };
     let role = |role: &str, port: &str| {
         format!(
-            "\
-  - source_labels: [__meta_kubernetes_pod_label_flora_bench_dev_role, __meta_kubernetes_pod_container_port_number]
+            "  - source_labels: [__meta_kubernetes_pod_label_flora_bench_dev_role, __meta_kubernetes_pod_container_port_number]
     regex: {role};{port}
     action: keep
 "
@@ -83,16 +82,14 @@ pub fn config(run: &Run) -> String {
     let cadvisor = kubelet(
         CADVISOR,
         "/metrics/cadvisor",
-        "\
-  metric_relabel_configs:
+        "  metric_relabel_configs:
   - source_labels: [__name__]
     regex: container_(cpu|memory)_.+|container_oom_events_total|machine_.+
     action: keep
 ",
     );
     // With the annotations that Helm charts have used for it ever since.
-    let annotated = "\
-  - source_labels: [__meta_kubernetes_pod_label_flora_bench_dev_role, __meta_kubernetes_pod_annotation_prometheus_io_scrape]
+    let annotated = "  - source_labels: [__meta_kubernetes_pod_label_flora_bench_dev_role, __meta_kubernetes_pod_annotation_prometheus_io_scrape]
     regex: agent;true
     action: keep
   - source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_path]

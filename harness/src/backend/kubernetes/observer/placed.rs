@@ -419,9 +419,12 @@ mod tests {
             "{error}"
         );
         let error = of(
-            vec![target(), pod(Subject::Load, "l", "n9")],
+            vec![target(), pod(Subject::Agent, "a", "n9")],
             (100.0, 110.0),
         );
         assert!(error.contains("node n9 has no observer"), "{error}");
+        // The load driver's own cost is no result.
+        let scene = scene(vec![target(), pod(Subject::Load, "l", "n9")]);
+        assert!(samples(&scene, (100.0, 110.0), &logs).is_ok());
     }
 }
