@@ -12,6 +12,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use crate::agent::{self, AgentError, Options};
 use crate::cgroup::find::{self, Directory, FindError};
 use crate::cgroup::mount::Mount;
+use crate::cgroup::pods;
 use crate::kubernetes::node::Node;
 use crate::load::{self, LoadError, Settings};
 use crate::spans::endpoint::Endpoint;
@@ -32,6 +33,7 @@ Examples:
   flora-agent --container 3f4b0cf1ea1b --listen 127.0.0.1:9464
   flora-agent --pod shop/cart-7f757457c5-89228
   flora-agent --subtree /sys/fs/cgroup/kubepods.slice --otlp-endpoint http://127.0.0.1:4318
+  flora-agent --pods --host-root /host
   flora-agent --check
 
 Exit codes:
@@ -58,6 +60,12 @@ struct Cli {
     /// Watch everything below a control group, each container by itself, also those that come later
     #[arg(long, value_name = "PATH")]
     subtree: Vec<PathBuf>,
+    /// Watch all pods of this node, wherever the kubelet has their control groups
+    ///
+    /// Where one machine has several nodes (kind, and tests), the variable POD_UID says which of them
+    /// this is: the uid of the agent's own pod.
+    #[arg(long)]
+    pods: bool,
     /// Where the node's root is seen; what the kubelet and the runtime keep there tells the names of pods
     #[arg(long, value_name = "PATH", default_value = "/")]
     host_root: PathBuf,
@@ -182,7 +190,7 @@ fn command(cli: Cli) -> Result<ExitCode, Failure> {
         return Err(Failure {
             code: USAGE,
             error: anyhow::anyhow!(
-                "nothing to watch: give --cgroup, --pid, --container, --pod or --subtree (see --help)"
+                "nothing to watch: give --cgroup, --pid, --container, --pod, --pods or --subtree (see --help)"
             ),
         });
     }
@@ -245,6 +253,12 @@ fn targets(cli: &Cli, node: &Node) -> Result<Vec<Target>, FindError> {
                 targets.push(Target::Each(open(&path)?));
             }
         }
+    }
+    if cli.pods {
+        let own = std::env::var("POD_UID").ok();
+        let path = pods::of_node(&cli.host_root, own.as_deref())?;
+        log::info!(cgroup = path.display().to_string().as_str(); "all pods of this node are watched");
+        targets.push(Target::Each(open(&path)?));
     }
     for path in &cli.subtree {
         targets.push(Target::Each(open(path)?));

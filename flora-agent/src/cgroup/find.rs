@@ -92,9 +92,34 @@ pub enum FindError {
         /// Where its control group was looked for.
         mount: PathBuf,
     },
+    /// Not one control group of all pods.
+    #[error("{}; name it with --subtree", none_or_several(top, found))]
+    Pods {
+        /// Where it was looked for.
+        top: PathBuf,
+        /// What could be it.
+        found: Vec<PathBuf>,
+    },
     /// Not an id.
     #[error("{0:?} is no container id: at least 6 of its hexadecimal digits are needed")]
     Id(String),
+}
+
+fn none_or_several(top: &Path, found: &[PathBuf]) -> String {
+    if found.is_empty() {
+        return format!(
+            "no control group of version 2 below {} is the kubelet's kubepods",
+            top.display()
+        );
+    }
+    let names: Vec<_> = found
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    format!(
+        "several control groups could be the kubelet's, and none of them holds the pod of POD_UID: {}",
+        names.join(", ")
+    )
 }
 
 /// An open control group.

@@ -61,7 +61,10 @@ fn is_id(text: &str) -> bool {
 pub fn pod_uid(name: &str) -> Option<String> {
     let uid = match name.strip_suffix(".slice") {
         // kubepods-pod<uid>.slice or kubepods-burstable-pod<uid>.slice
-        Some(name) if name.starts_with("kubepods") => name.rsplit_once("-pod")?.1,
+        // with the name of the kubelet's own slice before it, where it has one.
+        Some(name) if name.starts_with("kubepods") || name.contains("-kubepods-") => {
+            name.rsplit_once("-pod")?.1
+        }
         Some(_) => return None,
         None => name.strip_prefix("pod")?,
     };
@@ -99,6 +102,9 @@ mod tests {
             format!("/kubepods.slice/kubepods-pod{underscores}.slice/crio-{ID}.scope/container"),
             format!(
                 "/kubelet.slice/kubelet-kubepods.slice/kubepods-pod{underscores}.slice/docker-{ID}.scope/init"
+            ),
+            format!(
+                "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice/kubelet-kubepods-besteffort-pod{underscores}.slice/cri-containerd-{ID}.scope"
             ),
         ] {
             assert_eq!(of(&path), (pod.clone(), container.clone()), "{path}");

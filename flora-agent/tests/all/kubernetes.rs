@@ -5,7 +5,7 @@ use std::fs;
 
 use crate::node::{Described, Network, Node};
 use crate::server::{Client, Server};
-use crate::support::{Agent, Group, needs_root, skip, text, wait_until};
+use crate::support::{Agent, Group, command, mount, needs_root, skip, text, wait_until};
 
 const POD: &str = "cart-7f757457c5-89228";
 const UID: &str = "12345678-9abc-def0-1234-56789abcdef0";
@@ -111,6 +111,35 @@ fn a_pod_by_its_name() {
             .values("flora_http_requests_total", "cgroup")
             .is_empty()
     );
+}
+
+#[test]
+fn all_pods_of_this_node_wherever_they_are() {
+    needs_root!("all_pods_of_this_node_wherever_they_are");
+    let node = Node::new();
+    fs::create_dir_all(node.root.path().join("sys/fs")).unwrap();
+    let hierarchy = node.root.path().join("sys/fs/cgroup");
+    std::os::unix::fs::symlink(mount().unwrap(), hierarchy).unwrap();
+    // Another node's kubelet is on the same machine; the agent's own pod tells them apart.
+    let (first, second) = (Group::new(), Group::new());
+    let [ours, theirs] = [&first, &second].map(|root| root.below("kubepods"));
+    let agents = ours.below(&format!("pod{}", UID.replace('1', "3")));
+    let pods = [&ours, &theirs].map(|all| all.below(&format!("pod{UID}")));
+    let groups = [pods[0].below(&id('a')), pods[1].below(&id('b'))];
+    let servers = groups.each_ref().map(Server::start);
+    let agent = Agent::start_as(
+        command()
+            .args(["--pods", "--host-root", text(node.root.path())])
+            .env("POD_UID", UID.replace('1', "3")),
+    );
+    for server in &servers {
+        server.connect().get("/a");
+    }
+    let metrics = agent.scrape();
+    let watched = metrics.values("flora_container_info", "container_id");
+    assert_eq!(watched, [id('a')]);
+    assert_eq!(metrics.requests(&[("route", "/a")]), 1.0);
+    drop((agent, servers, groups, pods, agents, ours, theirs));
 }
 
 #[test]

@@ -47,7 +47,7 @@ macro_rules! needs_root {
 }
 pub(crate) use needs_root;
 
-fn mount() -> Option<PathBuf> {
+pub fn mount() -> Option<PathBuf> {
     let mount = flora_agent::cgroup::mount::Mount::find().ok()?;
     Some(mount.point)
 }
@@ -142,9 +142,13 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
 impl Agent {
     /// Starts one on a port of its own, and waits until it serves.
     pub fn start(options: &[&str]) -> Self {
-        let mut child = command()
+        Self::start_as(command().args(options))
+    }
+
+    /// As [`Agent::start`], with an environment of its own.
+    pub fn start_as(command: &mut Command) -> Self {
+        let mut child = command
             .args(["--listen", "127.0.0.1:0"])
-            .args(options)
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
