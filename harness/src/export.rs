@@ -5,6 +5,7 @@
 //! - [`bencher`]: Bencher Metric Format
 //! - [`github_action_benchmark`]: the custom format of that action
 //! - [`otava`]: CSV for Apache Otava, a row a run
+//! - [`prometheus`]: time series, for VictoriaMetrics and the dashboards
 //!
 //! What can't be used is not exported: arms that are not ok, trials that don't
 //! count. `docs/FORMAT.md` describes every format.
@@ -17,6 +18,7 @@ pub mod bencher;
 pub mod github_action_benchmark;
 pub mod go_bench;
 pub mod otava;
+pub mod prometheus;
 
 /// A figure that others may keep.
 #[derive(Clone, Copy, Debug)]

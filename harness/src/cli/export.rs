@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 
 use super::exit::{self, Failure};
 use super::print;
-use crate::export::{bencher, figures, github_action_benchmark, go_bench, otava};
+use crate::export::{bencher, figures, github_action_benchmark, go_bench, otava, prometheus};
 use crate::record::{self, Records};
 use crate::report::{self, Report, ScenarioStatus};
 
@@ -19,6 +19,7 @@ use crate::report::{self, Report, ScenarioStatus};
 ///   flora-bench export latest --as go-bench | benchstat -row /of -col '/scenario@(baseline flora)' /dev/stdin
 ///   flora-bench export latest --as bencher --output bmf.json
 ///   flora-bench history --format otava > history.csv
+///   flora-bench export latest --as prometheus | curl --data-binary @- http://localhost:8428/api/v1/import/prometheus
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -50,6 +51,8 @@ enum Form {
     GithubActionBenchmark,
     /// CSV with one row, for Apache Otava; `history --format otava` has a row per run.
     Otava,
+    /// Prometheus text with timestamps: readings and figures as time series, for VictoriaMetrics.
+    Prometheus,
 }
 
 /// Runs the command.
@@ -58,7 +61,10 @@ enum Form {
 /// When the run directory can't be used, nothing in it counts, or the file can't be written.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let directory = record::resolve(&arguments.run, &arguments.out);
-    let records = Records::read_without_samples(&directory)?;
+    let records = match arguments.form {
+        Form::Prometheus => Records::read(&directory)?,
+        _ => Records::read_without_samples(&directory)?,
+    };
     let report = report::build::build(&records);
     for scenario in &report.scenarios {
         if scenario.status != ScenarioStatus::Ok {
@@ -72,14 +78,14 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             format!("{} has no figure that counts", directory.display()),
         ));
     }
-    let text = render(&report, arguments.form)?;
+    let text = render(&records, &report, arguments.form)?;
     match arguments.output {
         Some(path) => Ok(record::write_file(&path, text.as_bytes())?),
         None => print(&text),
     }
 }
 
-fn render(report: &Report, form: Form) -> Result<String, Failure> {
+fn render(records: &Records, report: &Report, form: Form) -> Result<String, Failure> {
     let json = |value: Result<String, serde_json::Error>| match value {
         Ok(text) => Ok(text + "\n"),
         Err(error) => Err(Failure::unexpected(error.into())),
@@ -91,5 +97,6 @@ fn render(report: &Report, form: Form) -> Result<String, Failure> {
             &github_action_benchmark::points(report),
         )),
         Form::Otava => Ok(otava::render(&[report], &[]).text),
+        Form::Prometheus => Ok(prometheus::render(records, report)),
     }
 }
