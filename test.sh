@@ -106,19 +106,7 @@ fi
 
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
-cargo test --release --workspace --locked -- --skip cluster::
-
-say 'tests on a cluster'
-kit=${FLORA_BENCH_CLUSTER_KIT:-../shared/cluster}
-if [ "$(id -u)" = 0 ] && [ -x "$kit/up" ]; then
-  .ci/cluster cargo test --release --workspace --locked -- cluster::
-elif [ -n "${CI-}" ]; then
-  echo "there is no kit for a cluster at $kit, and nothing may be skipped here" >&2
-  exit 1
-else
-  # Those that find no cluster say so.
-  env -u FLORA_BENCH_REQUIRE_ALL cargo test --release --workspace --locked -- cluster::
-fi
+cargo test --release --workspace --locked
 
 say 'the target in Go'
 # The same suite that the Rust target has passed by now. Instrumentation finds nobody at port 9, as in
