@@ -216,6 +216,8 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
                 // Neither target nor observer is to spend CPU time on compressing.
                 "-promscrape.disableCompression",
                 "-promscrape.suppressScrapeErrors",
+                // A trial's target is new, and half a minute would be all of its window.
+                "-promscrape.kubernetesSDCheckInterval=1s",
                 "-selfScrapeInterval=0s",
                 "-loggerLevel=WARN",
             ],
