@@ -45,7 +45,10 @@ pub enum ApplyError {
 
 /// What the cluster serves, of the kinds that were asked for.
 #[derive(Clone, Default)]
-pub struct Kinds(Arc<Mutex<BTreeMap<(String, String), (ApiResource, bool)>>>);
+pub struct Kinds(Arc<Mutex<BTreeMap<(String, String), Kind>>>);
+
+/// How a kind is addressed, and whether its objects are in namespaces.
+type Kind = (ApiResource, bool);
 
 impl Kinds {
     /// How a kind is called in requests, and whether its objects have namespaces.
