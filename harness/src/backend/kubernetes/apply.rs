@@ -63,7 +63,7 @@ impl Kinds {
             let kinds = kinds.0.lock().unwrap_or_else(PoisonError::into_inner);
             kinds.get(&key).cloned()
         };
-        if let Some(known) = known(self) {
+        if let Some(known) = known(self).or_else(|| built_in(&types)) {
             return Ok(known);
         }
         let unknown = || ApplyError::UnknownKind {
@@ -85,6 +85,35 @@ impl Kinds {
             }
         }
     }
+}
+
+/// Kinds that every cluster serves, and that need not be asked for.
+const BUILT_IN: [(&str, &[&str], bool); 6] = [
+    (
+        "v1",
+        &["ConfigMap", "Pod", "Secret", "Service", "ServiceAccount"],
+        true,
+    ),
+    ("v1", &["Namespace"], false),
+    ("apps/v1", &["DaemonSet", "Deployment", "StatefulSet"], true),
+    ("batch/v1", &["CronJob", "Job"], true),
+    (
+        "rbac.authorization.k8s.io/v1",
+        &["ClusterRole", "ClusterRoleBinding"],
+        false,
+    ),
+    (
+        "rbac.authorization.k8s.io/v1",
+        &["Role", "RoleBinding"],
+        true,
+    ),
+];
+
+fn built_in(types: &TypeMeta) -> Option<(ApiResource, bool)> {
+    let (.., namespaced) = BUILT_IN.into_iter().find(|(version, kinds, _)| {
+        *version == types.api_version && kinds.contains(&types.kind.as_str())
+    })?;
+    Some((ApiResource::from_gvk(&gvk(types)), namespaced))
 }
 
 fn gvk(types: &TypeMeta) -> GroupVersionKind {

@@ -68,14 +68,22 @@ pub enum ConnectError {
 }
 
 /// A request that the API server refused, or did not answer.
-#[derive(Debug, thiserror::Error)]
-#[error("cannot {action}: {}", reason(source))]
+#[derive(Debug)]
 pub struct ApiError {
     /// What was asked, with the object: `get pod flora-bench-1/target`.
     pub action: String,
     /// Why.
     pub source: Box<kube::Error>,
 }
+
+impl std::fmt::Display for ApiError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cannot {}: {}", self.action, reason(&self.source))
+    }
+}
+
+// Without a source: the text has the reason already, in the API server's own words.
+impl std::error::Error for ApiError {}
 
 impl ApiError {
     /// An error of something that was tried.

@@ -22,6 +22,7 @@ use super::client::is_transient;
 use super::groups::Group;
 use super::images::Images;
 use super::object::{ROLE, Run, object};
+use super::wait::{self, Trouble};
 use super::{Cluster, ClusterError, Scene, Window, apply, observer, proxy};
 use crate::error;
 use crate::exporter::label_value;
@@ -292,13 +293,21 @@ pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>,
         apply::apply(cluster, &object).await?;
     }
     let metrics = Metrics::own(&cluster.run);
-    let deadline = Instant::now() + START;
+    let began = Instant::now();
+    let deadline = began + START;
     let here = (cluster.run.namespace.as_str(), NAME);
     loop {
         match proxy::service(cluster, here, PORT, "health").await {
             Ok(_) => return Ok(Some(metrics)),
             // A service without a ready pod answers 503.
-            Err(error) if is_transient(&error.source) && Instant::now() < deadline => {}
+            Err(error) if is_transient(&error.source) && Instant::now() < deadline => {
+                let pods = cluster.run.selector(Some(NAME), None);
+                let waited = began.elapsed();
+                let trouble = wait::trouble_of(cluster, here.0, &pods, waited).await;
+                if let Ok(Some(Trouble { fatal: true, text })) = trouble {
+                    return Err(ClusterError::Metrics(format!("it {text}")));
+                }
+            }
             Err(error) => {
                 return Err(ClusterError::Metrics(format!(
                     "it is not ready after {START:?}: {error}; see `kubectl -n {} get pods`, or name another image with --image {NAME}=REFERENCE",
