@@ -243,15 +243,16 @@ fn runs(arguments: &Arguments) -> Result<Vec<Asked>, Failure> {
     Ok(runs)
 }
 
-/// The scenarios by what they are measured against, that of most first: one run has one baseline.
+/// The scenarios by what they are measured against, `baseline` first: one run has one baseline.
 fn by_baseline(arms: Vec<Scenario>) -> Vec<(String, Vec<Scenario>)> {
     let mut groups = std::collections::BTreeMap::<String, Vec<Scenario>>::new();
     for arm in arms {
         let base = arm.baseline().to_owned();
         groups.entry(base).or_default().push(arm);
     }
-    groups.entry(BASELINE.to_owned()).or_default();
-    groups.into_iter().collect()
+    let ours = groups.remove(BASELINE).unwrap_or_default();
+    let ours = std::iter::once((BASELINE.to_owned(), ours));
+    ours.chain(groups).collect()
 }
 
 /// The one scenario that all of them are measured against.
