@@ -301,7 +301,7 @@ pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>,
             Ok(_) => return Ok(Some(metrics)),
             // A service without a ready pod answers 503.
             Err(error) if is_transient(&error.source) && Instant::now() < deadline => {
-                let pods = cluster.run.selector(Some(NAME), None);
+                let pods = cluster.run.selector(Some(ROLE_NAME), None);
                 let waited = began.elapsed();
                 let trouble = wait::trouble_of(cluster, here.0, &pods, waited).await;
                 if let Ok(Some(Trouble { fatal: true, text })) = trouble {
