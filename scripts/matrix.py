@@ -45,8 +45,8 @@ ARMS = {
 }
 RUST = ["flora", "opentelemetry-rust", "datadog-rust"]
 GO = [name for name in ARMS if name not in RUST]
-# groundcover's figures at 3,000 requests per second: CPU and memory of the application.
-PUBLISHED = {"flora-go": "+9 / +0", "opentelemetry": "+59 / +27", "datadog": "+249 / +227"}
+# What Go's version and the profiler change is asked at one level only.
+AT_ONE_LEVEL = {"go-1.19", "datadog-everything"}
 BEGIN, END = "<!-- made by: scripts/matrix.py readme results/matrix -->", "<!-- end -->"
 README = ROOT / "README.md"
 
@@ -56,7 +56,8 @@ def run(directory):
         level, _, wanted = cell.partition(":")
         options = [*LEVELS[level], "--rate", RATE, "--blocks", BLOCKS, "--seed", "6", "--victoria-metrics", "off"]
         for names in (GO, RUST):
-            names = [name for name in names if not wanted or name in wanted.split(",")]
+            usual = [name for name in names if level == "middle" or name not in AT_ONE_LEVEL]
+            names = [name for name in names if name in wanted.split(",")] if wanted else usual
             if not names:
                 continue
             subprocess.run([PROGRAM, "scenario", *names, *options, "--out", directory / level], cwd=ROOT)
@@ -147,8 +148,7 @@ def block(directory):
             found[name, level] = (report, scenario)
     lines = []
     for language in ("Go", "Rust"):
-        names = [n for n in ARMS if (n, "middle") in found and found[n, "middle"][0] and
-                 ("Go" if n in GO else "Rust") == language]
+        names = [n for n in (GO if language == "Go" else RUST) if (n, "middle") in found]
         if not names:
             continue
         heads = [f"{level}, {costs[language, level] * 1e6:.0f} µs" for level in LEVELS if (language, level) in costs]
@@ -239,7 +239,9 @@ def chart(directory):
             target = report and change(report, name, "cpu_seconds_per_request", "target")
             x0 = left + column * (width + gap)
             if not total or not target:
-                out.append(f'<text x="{x0 + 4}" y="{y - 8}" fill="#888">no valid result</text>')
+                measured = report and name in dict(scenarios(report))
+                words = "no valid result" if measured else "not measured"
+                out.append(f'<text x="{x0 + 4}" y="{y - 8}" fill="#888">{words}</text>')
                 continue
             scale = width / ceiling * 1e6
             part = max(target["overhead"], 0) * scale

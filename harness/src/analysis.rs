@@ -142,7 +142,8 @@ impl View<'_> {
 }
 
 /// What the agent's output accounts for of what the target served, between the
-/// same two moments at which no request was under way.
+/// same two moments at which no request was under way: after the warm-up where it
+/// was read there, else before it, and after the last answer.
 fn telemetry(view: &View<'_>) -> Option<TelemetryCount> {
     Some(TelemetryCount {
         accounted: between(view, Subject::Agent, Reading::TelemetryRequestsTotal)?,
@@ -153,17 +154,27 @@ fn telemetry(view: &View<'_>) -> Option<TelemetryCount> {
 /// How far a counter went between these two moments.
 fn between(view: &View<'_>, subject: Subject, reading: Reading) -> Option<u64> {
     let at = |phase| {
-        let mut own = view.of(subject, reading);
-        own.find(|sample| sample.phase == phase)
+        let own = view.of(subject, reading);
+        own.filter(|sample| sample.phase == phase).last()
     };
-    let gone = at(Phase::Cooldown)?.value - at(Phase::Setup)?.value;
+    let gone = at(Phase::Cooldown)?.value - at(start(view))?.value;
     // A counter that went back is not the one that was read before.
     (gone >= 0.0).then_some(gone as u64)
+}
+
+/// Where what an agent reports begins to count.
+fn start(view: &View<'_>) -> Phase {
+    let mut counted = view.of(Subject::Agent, Reading::TelemetryRequestsTotal);
+    match counted.any(|sample| sample.phase == Phase::Warmup) {
+        true => Phase::Warmup,
+        false => Phase::Setup,
+    }
 }
 
 /// What was sent to the intake between the same two moments; none without one.
 fn delivered(view: &View<'_>) -> Option<Delivered> {
     let served = between(view, Subject::Target, Reading::HttpRequestsTotal);
+    let start = start(view);
     let mut delivered = None;
     for after in view.samples {
         if after.subject != Subject::Intake || after.phase != Phase::Cooldown {
@@ -171,7 +182,7 @@ fn delivered(view: &View<'_>) -> Option<Delivered> {
         }
         let mut earlier = view.of(Subject::Intake, after.reading);
         let before = earlier
-            .find(|sample| sample.phase == Phase::Setup && sample.name == after.name)
+            .find(|sample| sample.phase == start && sample.name == after.name)
             .map_or(0.0, |sample| sample.value);
         // As floats are turned into integers, less than nothing is nothing.
         let gone = (after.value - before) as u64;

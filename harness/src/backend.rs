@@ -6,7 +6,7 @@
 //! - [`kubernetes`]: pods on the nodes of a cluster
 
 use crate::fingerprint::Fingerprint;
-use crate::plan::{LoadPlan, Plan, TrialPlan};
+use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Phase, Sample};
 use crate::scenario::Scenario;
 use crate::trial::PhaseSpan;
@@ -64,9 +64,38 @@ pub trait Backend {
 #[derive(Clone, Copy, Debug)]
 pub struct LoadRequest {
     /// The driver.
-    pub driver: crate::plan::LoadDriver,
+    pub driver: LoadDriver,
     /// The offered rate in requests per second; none asks for calibration.
     pub rate: Option<f64>,
+}
+
+impl LoadRequest {
+    /// The load of every trial: at the rate that was asked for, or a share of the
+    /// baseline's capacity where that was measured.
+    ///
+    /// # Errors
+    /// When there is neither.
+    pub fn settled(
+        self,
+        driver: LoadDriver,
+        capacity: Option<f64>,
+    ) -> Result<LoadPlan, TrialError> {
+        let (rate, rate_source) = match (self.rate, capacity) {
+            (Some(rate), _) => (rate, RateSource::Given),
+            (None, Some(capacity)) => (calibrated_rate(capacity), RateSource::Calibrated),
+            (None, None) => {
+                return Err(TrialError::Missing(
+                    "there is no baseline to calibrate a rate from; give one with --rate".into(),
+                ));
+            }
+        };
+        Ok(LoadPlan {
+            driver,
+            rate,
+            rate_source,
+            capacity,
+        })
+    }
 }
 
 /// Takes readings and news while a trial runs.

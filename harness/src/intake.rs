@@ -35,6 +35,8 @@ pub mod tally;
 
 use serde::{Deserialize, Serialize};
 
+use crate::scenario::placeholder::Placeholder;
+
 /// The hidden subcommand of this program that is the intake.
 pub const SUBCOMMAND: &str = "intake";
 
@@ -52,4 +54,18 @@ pub struct Addresses {
     pub statsd: String,
     /// Its own counts as Prometheus text.
     pub metrics: String,
+}
+
+impl Addresses {
+    /// What stands for a word in braces; nothing where that is none of an intake's.
+    pub fn word(&self, placeholder: Placeholder) -> Option<&str> {
+        match placeholder {
+            Placeholder::IntakeOtlpHttp => Some(&self.otlp_http),
+            Placeholder::IntakeOtlpGrpc => Some(&self.otlp_grpc),
+            Placeholder::IntakeDatadog => Some(&self.datadog),
+            Placeholder::IntakeStatsd => Some(&self.statsd),
+            Placeholder::IntakeStatsdPort => self.statsd.rsplit(':').next(),
+            _ => None,
+        }
+    }
 }

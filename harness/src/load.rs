@@ -22,7 +22,8 @@ use crate::backend::local::cgroup::Group;
 use crate::backend::local::process::{Process, Spawn};
 use crate::backend::local::sampler::RoleObserver;
 use crate::backend::local::system::Workshop;
-use crate::sample::{Phase, Subject};
+use crate::sample::{Phase, Reading, Sample, Subject};
+use crate::scenario::Load;
 use crate::victoria_metrics::ServerUrl;
 
 /// One trial's load, the same for every driver.
@@ -64,6 +65,20 @@ pub struct Period {
 }
 
 impl LoadSpec {
+    /// What a scenario asks for, of the target at `url`, at this rate and for so long.
+    pub fn new(load: &Load, url: &str, rate: f64, warmup: f64, measure: f64) -> Self {
+        LoadSpec {
+            url: format!("{url}{}", load.path),
+            gzip: load.gzip,
+            connections: load.connections,
+            rate,
+            warmup_seconds: warmup,
+            measure_seconds: measure,
+            timeout_seconds: load.timeout_seconds,
+            periods: Vec::new(),
+        }
+    }
+
     /// When requests are sent, in the order of time.
     pub fn periods(&self) -> Vec<Period> {
         if !self.periods.is_empty() {
@@ -110,6 +125,40 @@ pub struct LoadResult {
     pub quantiles: Vec<(f64, f64)>,
     /// The first few failures, in words.
     pub failures: Vec<String>,
+}
+
+impl LoadResult {
+    /// It as samples, each made by `one` of what was read and its value.
+    pub fn samples(&self, one: impl Fn(Reading, f64) -> Sample) -> Vec<Sample> {
+        let mut samples = vec![
+            one(Reading::RequestsOffered, self.offered as f64),
+            one(Reading::RequestsCompleted, self.completed as f64),
+            one(Reading::RequestsAnsweredTotal, self.answered_total as f64),
+            one(Reading::RequestsFailed, self.failed as f64),
+            one(Reading::RequestsDropped, self.dropped as f64),
+            one(Reading::WindowSeconds, self.window_seconds),
+        ];
+        for &(quantile, seconds) in &self.send_lag {
+            samples.push(Sample {
+                quantile: Some(quantile),
+                ..one(Reading::SendLagSeconds, seconds)
+            });
+        }
+        if !self.buckets.is_empty() {
+            let count: u64 = self.buckets.iter().map(|(_, count)| count).sum();
+            samples.push(Sample {
+                buckets: self.buckets.clone(),
+                ..one(Reading::RequestDurationSeconds, count as f64)
+            });
+        }
+        for &(quantile, seconds) in &self.quantiles {
+            samples.push(Sample {
+                quantile: Some(quantile),
+                ..one(Reading::RequestDurationSeconds, seconds)
+            });
+        }
+        samples
+    }
 }
 
 /// Time between the order to begin and the first request, so that the order arrives before it.

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::scenario::Scenario;
+use crate::scenario::{Scenario, Telemetry};
 
 /// Everything that a run will do. Written to `plan.json` before the first trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -211,15 +211,33 @@ pub fn calibrated_rate(capacity: f64) -> f64 {
     ((rate / unit).floor() * unit).max(1.0)
 }
 
-/// How long one trial takes, its share of pauses included.
-pub fn trial_seconds(
-    warmup_seconds: f64,
+/// How long a block of these arms takes, one trial after another or in turns, without
+/// starting and stopping.
+pub fn block_seconds(
+    arms: &[Scenario],
     measure_seconds: f64,
     slices: u32,
     pause_seconds: f64,
 ) -> f64 {
-    let pauses = if slices > 1 { slices + 1 } else { 0 };
-    warmup_seconds + measure_seconds + f64::from(pauses) * pause_seconds
+    let warmups = arms.iter().map(|arm| arm.trials.warmup_seconds);
+    if slices <= 1 {
+        let longest = warmups.fold(0.0, f64::max);
+        return arms.len() as f64 * (longest + measure_seconds);
+    }
+    let each = measure_seconds + f64::from(slices + 1) * pause_seconds;
+    warmups.sum::<f64>() + arms.len() as f64 * each + settle_seconds(arms)
+}
+
+/// How long the counters of all targets and agents take to be read, in seconds.
+pub const READING_SECONDS: f64 = 0.25;
+
+/// How long it takes until every agent has reported what was asked before the first turn, and
+/// until that is read.
+fn settle_seconds<'a>(arms: impl IntoIterator<Item = &'a Scenario>) -> f64 {
+    let telemetry = |arm: &'a Scenario| arm.agent.as_ref()?.telemetry.as_ref();
+    let reported = arms.into_iter().filter_map(telemetry);
+    let longest = reported.map(Telemetry::settle_seconds).reduce(f64::max);
+    longest.map_or(0.0, |longest| longest + READING_SECONDS)
 }
 
 /// How many slices give every arm turns as long as the longest that one asks for.
@@ -261,20 +279,19 @@ impl Plan {
 
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
-        let one_after_another = if self.parallel > 1 {
-            self.batches().count()
+        Duration::from_secs_f64(if self.slices > 1 {
+            let Plan {
+                arms,
+                measure_seconds,
+                slices,
+                pause_seconds,
+                ..
+            } = self;
+            f64::from(self.blocks())
+                * block_seconds(arms, *measure_seconds, *slices, *pause_seconds)
         } else {
-            self.trials.len()
-        };
-        Duration::from_secs_f64(
-            one_after_another as f64
-                * trial_seconds(
-                    self.warmup_seconds,
-                    self.measure_seconds,
-                    self.slices,
-                    self.pause_seconds,
-                ),
-        )
+            self.batches().count() as f64 * (self.warmup_seconds + self.measure_seconds)
+        })
     }
 
     /// How many blocks there are.
@@ -294,23 +311,51 @@ impl Plan {
             .flat_map(move |block| block.chunks(most))
     }
 
-    /// When each trial of a batch warms up, in seconds since the load began.
-    pub fn warmup(&self, seat: usize, batch: usize) -> Turn {
-        let pause = if batch > 1 { self.pause_seconds } else { 0.0 };
+    /// When a trial of a batch warms up, in seconds since the load began: with turns each as
+    /// long as its own scenario asks for, since the others wait meanwhile.
+    pub fn warmup(&self, seat: usize, batch: &[TrialPlan]) -> Turn {
+        if self.slices <= 1 {
+            return Turn {
+                seat,
+                start_seconds: 0.0,
+                seconds: self.warmup_seconds,
+                pause_seconds: 0.0,
+            };
+        }
+        let own = |trial: &TrialPlan| {
+            let arm = self.arm(&trial.arm);
+            arm.map_or(self.warmup_seconds, |arm| arm.trials.warmup_seconds)
+        };
+        let earlier = batch[..seat]
+            .iter()
+            .map(|trial| own(trial) + self.pause_seconds);
         Turn {
             seat,
-            start_seconds: seat as f64 * (self.warmup_seconds + pause),
-            seconds: self.warmup_seconds,
-            pause_seconds: pause,
+            start_seconds: earlier.sum(),
+            seconds: own(&batch[seat]),
+            pause_seconds: self.pause_seconds,
+        }
+    }
+
+    /// How long nothing is sent between the last warm-up and the first turn, so that what the
+    /// agents report of the warm-up can be told from what they report of the window.
+    pub fn settle_seconds(&self, batch: &[TrialPlan]) -> f64 {
+        match self.slices {
+            0 | 1 => 0.0,
+            _ => settle_seconds(batch.iter().filter_map(|trial| self.arm(&trial.arm))),
         }
     }
 
     /// Every turn of a batch, in the order of time.
     pub fn turns(&self, batch: &[TrialPlan]) -> Vec<Turn> {
-        let begin = batch.len() as f64 * {
-            let warmup = self.warmup(0, batch.len());
-            warmup.seconds + warmup.pause_seconds
+        let Some(last) = batch.len().checked_sub(1) else {
+            return Vec::new();
         };
+        let warmup = self.warmup(last, batch);
+        let begin = warmup.start_seconds
+            + warmup.seconds
+            + warmup.pause_seconds
+            + self.settle_seconds(batch);
         if self.slices <= 1 {
             return (0..batch.len())
                 .map(|seat| Turn {

@@ -82,6 +82,32 @@ pub struct Target {
     pub inject: Option<Inject>,
 }
 
+impl Target {
+    /// What its program is called with, to listen there.
+    pub fn arguments(&self, listen: &str) -> Vec<String> {
+        let mut args = vec![
+            "--listen".to_owned(),
+            listen.to_owned(),
+            "--objects".to_owned(),
+            self.objects.to_string(),
+            "--work".to_owned(),
+            self.work.to_string(),
+            "--seed".to_owned(),
+            self.seed.to_string(),
+        ];
+        if let Some(inject) = &self.inject {
+            args.extend([
+                "--burn-nanoseconds".to_owned(),
+                format!("{:.0}", inject.cpu_seconds * 1e9),
+                "--hold-bytes".to_owned(),
+                inject.memory_bytes.to_string(),
+            ]);
+        }
+        args.extend(self.args.iter().cloned());
+        args
+    }
+}
+
 /// A known cost.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

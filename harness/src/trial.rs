@@ -109,13 +109,14 @@ impl Delivered {
 }
 
 /// Requests of the measured route between two moments at which none was under
-/// way: before the load, and after its last answer.
+/// way: after the warm-up where arms take turns, else before it, and after the
+/// last answer.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TelemetryCount {
     /// Those that the agent's output accounts for.
     pub accounted: u64,
-    /// Those that the target served, warm-up included.
+    /// Those that the target served.
     pub served: u64,
 }
 

@@ -29,7 +29,7 @@ use crate::load::driver::Loop;
 use crate::load::{Driver, LEAD_NS, LoadSpec, k6};
 use crate::observer::ebpf;
 use crate::observer::telemetry::TelemetryReader;
-use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
+use crate::plan::{LoadDriver, LoadPlan, Plan, TrialPlan};
 use crate::sample::{Sample, Subject};
 use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{BASELINE, Scenario};
@@ -239,27 +239,6 @@ impl LocalBackend {
         Ok(())
     }
 
-    /// The load of an arm at a rate, against the system that is up.
-    fn load_spec(
-        &self,
-        arm: &Scenario,
-        system: &System,
-        rate: f64,
-        warmup: f64,
-        measure: f64,
-    ) -> LoadSpec {
-        LoadSpec {
-            url: format!("{}{}", system.url, arm.load.path),
-            gzip: arm.load.gzip,
-            connections: arm.load.connections,
-            rate,
-            warmup_seconds: warmup,
-            measure_seconds: measure,
-            timeout_seconds: arm.load.timeout_seconds,
-            periods: Vec::new(),
-        }
-    }
-
     /// Has one arm answer a request, and finds the baseline's capacity if asked to.
     async fn try_arm(
         &mut self,
@@ -298,7 +277,7 @@ impl LocalBackend {
             return Ok(None);
         }
         let measure = CALIBRATION.as_secs_f64();
-        let spec = self.load_spec(arm, system, 1.0, measure / 2.0, measure);
+        let spec = LoadSpec::new(&arm.load, &system.url, 1.0, measure / 2.0, measure);
         let (mut driver, _) =
             Driver::builtin(&self.workshop, spec, Loop::Closed, 0, &mut system.groups).await?;
         driver.begin(monotonic_ns() + LEAD_NS).await?;
@@ -367,21 +346,7 @@ impl Backend for LocalBackend {
             let calibrate = arm.name == BASELINE && load.rate.is_none();
             capacity = self.try_arm(arm, calibrate).await?.or(capacity);
         }
-        let (rate, rate_source) = match (load.rate, capacity) {
-            (Some(rate), _) => (rate, RateSource::Given),
-            (None, Some(capacity)) => (calibrated_rate(capacity), RateSource::Calibrated),
-            (None, None) => {
-                return Err(TrialError::Missing(
-                    "there is no baseline to calibrate a rate from; give one with --rate".into(),
-                ));
-            }
-        };
-        Ok(LoadPlan {
-            driver: load.driver,
-            rate,
-            rate_source,
-            capacity,
-        })
+        load.settled(load.driver, capacity)
     }
 
     fn fingerprint(&self, arms: &[Scenario]) -> Fingerprint {

@@ -564,10 +564,10 @@ impl Options {
         let blocks = match self.time {
             None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
             Some(time) => {
-                let trial = plan::trial_seconds(warmup, measure, slices, pause)
-                    + self.trial_extra_seconds();
+                let block = plan::block_seconds(&arms, measure, slices, pause)
+                    + self.trial_extra_seconds() * arms.len() as f64;
                 let left = time.as_secs_f64() - PREPARATION_SECONDS;
-                let blocks = (left / (trial * arms.len() as f64)).floor();
+                let blocks = (left / block).floor();
                 if blocks < 1.0 {
                     return Err(Failure::message(
                         exit::USAGE,
@@ -575,7 +575,7 @@ impl Options {
                             "--time {} is too short for one block of {} arms, which takes about {:.0} s; give more time, or shorter trials with --warmup and --measure",
                             humantime::format_duration(time),
                             arms.len(),
-                            trial * arms.len() as f64 + PREPARATION_SECONDS
+                            block + PREPARATION_SECONDS
                         ),
                     ));
                 }

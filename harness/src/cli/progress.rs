@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::metric::Metric;
-use crate::plan::{Plan, TrialPlan, trial_seconds};
+use crate::plan::{Plan, TrialPlan};
 use crate::run::Progress;
 use crate::sample::{Phase, Subject};
 use crate::stats;
@@ -32,12 +32,8 @@ pub struct Watcher {
 impl Watcher {
     /// A watcher of this plan.
     pub fn new(plan: &Plan) -> Self {
-        let trial_seconds = trial_seconds(
-            plan.warmup_seconds,
-            plan.measure_seconds,
-            plan.slices,
-            plan.pause_seconds,
-        ) + TRIAL_EXTRA_SECONDS;
+        let trials = plan.trials.len().max(1) as f64;
+        let trial_seconds = plan.duration().as_secs_f64() / trials + TRIAL_EXTRA_SECONDS;
         Watcher {
             bar: std::io::stderr()
                 .is_terminal()

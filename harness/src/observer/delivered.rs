@@ -2,7 +2,7 @@
 
 use super::prometheus::{Endpoint, ScrapeError, series};
 use crate::intake::exposition;
-use crate::sample::Reading;
+use crate::sample::{Reading, Sample};
 
 /// What stands for the names that found no room.
 pub const OTHERS: &str = "…";
@@ -33,6 +33,23 @@ impl DeliveredReader {
     /// For what serves an intake's counts.
     pub fn at(endpoint: Endpoint) -> Self {
         DeliveredReader { endpoint }
+    }
+
+    /// The same as samples, each made by `one` of what was counted and how much.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn samples(
+        &self,
+        one: impl Fn(Reading, f64) -> Sample,
+    ) -> Result<Vec<Sample>, ScrapeError> {
+        let counts = self.read().await?.into_iter();
+        Ok(counts
+            .map(|count| Sample {
+                name: count.name,
+                ..one(count.reading, count.value)
+            })
+            .collect())
     }
 
     /// Everything that it has counted so far.

@@ -117,6 +117,35 @@ impl TelemetryReader {
         }
     }
 
+    /// Waits until the agent accounts for a request that the target has answered,
+    /// with one more by `ask` each time that it did not: the proof that it works
+    /// before any load.
+    ///
+    /// Gives what it counts then, and 0 when it saw nothing within `limit`.
+    ///
+    /// # Errors
+    /// When there is no answer, or `ask` fails.
+    pub async fn proven<E: From<ScrapeError>>(
+        &self,
+        limit: Duration,
+        ask: impl AsyncFn() -> Result<(), E>,
+    ) -> Result<f64, E> {
+        let began = Instant::now();
+        let mut counted = self.settled(1.0).await?;
+        // An agent that answers before it watches misses the first requests.
+        let missed = counted < 1.0;
+        while counted < 1.0 && began.elapsed() < limit {
+            ask().await?;
+            counted = self.settled(1.0).await?;
+        }
+        if missed {
+            // One that it merely reports late must not be taken for the load's.
+            sleep(self.settle()).await;
+            counted = self.requests().await?;
+        }
+        Ok(counted)
+    }
+
     /// How long after the last answer its count may still rise.
     pub fn settle(&self) -> Duration {
         Duration::from_secs_f64(self.counter.settle_seconds)

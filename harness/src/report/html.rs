@@ -179,7 +179,7 @@ fn delivered(report: &Report) -> Markup {
         @if let Some(delivered) = tables::delivered(report) {
             section #delivered {
                 h2 { "What you get for it" }
-                p .small { "What each arm sent to the intake, per request that its target served, warm-up included." }
+                p .small { "What each arm sent to the intake, per request that its target served." }
                 (table("delivered-table", "What each arm sent to the intake, per request served", &delivered))
                 ul { @for sentence in words::delivered(report) { li { (sentence) } } }
             }

@@ -7,26 +7,21 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::{
-    flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios, script,
-    skip,
+    entry, flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios,
+    script, skip, verified,
 };
 
 fn scenario(name: &str, scenarios: &Path, out: &Path, more: &[&str]) -> std::process::Command {
     let mut command = flora_bench();
     command
         .args(["scenario", name, "--blocks", "1"])
-        .args(["--victoria-metrics", "off", "--slices", "1"])
+        .args(["--victoria-metrics", "off"])
         .args(more)
         .arg("--out")
         .arg(out)
         .arg("--scenarios")
         .arg(scenarios);
     command
-}
-
-fn entry<'a>(report: &'a Value, name: &str) -> &'a Value {
-    let scenarios = report["scenarios"].as_array().unwrap();
-    scenarios.iter().find(|s| s["name"] == name).unwrap()
 }
 
 /// Whether everything that these programs are built from is here; builds them,
@@ -47,7 +42,11 @@ fn everything_arrives(name: &str, programs: &[&str]) {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let shipped = repository().join("scenarios");
-    let short = ["--rate", "100", "--warmup", "500ms", "--measure", "2s"];
+    let short = [
+        ["--slices", "1", "--rate", "100"],
+        ["--warmup", "500ms", "--measure", "2s"],
+    ]
+    .concat();
     let (code, _, stderr) = run_until_valid(&mut scenario(name, &shipped, out.path(), &short));
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
@@ -84,13 +83,14 @@ fn datadogs_default_keeps_few_traces() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let shipped = repository().join("scenarios");
-    let short = ["--rate", "500", "--warmup", "500ms", "--measure", "8s"];
+    // The warm-up is the scenario's own, and the turns: until it is over every trace is kept.
+    let short = ["--rate", "500", "--measure", "4s"];
     let (code, _, stderr) = run_until_valid(&mut scenario("datadog", &shipped, out.path(), &short));
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     let arm = entry(&report, "datadog");
     let ratio = arm["telemetry_yield_ratio"].as_f64().unwrap();
-    assert!(ratio > 0.0 && ratio < 0.9, "{arm}");
+    assert!(ratio > 0.0 && ratio < 0.5, "{arm}");
 }
 
 /// Seven minutes of building, so not in every run of the tests.
@@ -122,7 +122,7 @@ fn a_collector_that_refuses_its_configuration_says_why() {
         "wrong",
         scenarios.path(),
         out.path(),
-        &["--rate", "100"],
+        &["--slices", "1", "--rate", "100"],
     ));
     assert_eq!(code, 3, "{stderr}");
     for part in ["otelcol` ended with", "endpiont"] {
@@ -173,7 +173,9 @@ fn a_peer_that_starts_and_delivers_nothing_makes_its_trial_invalid() {
     );
     let text = sending(&sender(directory.path(), &rest), "");
     let scenarios = scenarios(&[("mute", &text)]);
-    let short = ["--rate", "100", "--warmup", "200ms", "--measure", "500ms"];
+    let short = "--slices 1 --rate 100 --warmup 200ms --measure 500ms"
+        .split(' ')
+        .collect::<Vec<_>>();
     let (code, _, stderr) = run(&mut scenario("mute", scenarios.path(), out.path(), &short));
     assert_eq!(code, 4, "{stderr}");
     assert!(
@@ -198,7 +200,9 @@ fn a_peer_that_dies_in_the_window_fails_its_trial_only() {
     let rest = "send \"$1\"; sleep 3; echo 'no room left' >&2; exit 7";
     let text = sending(&sender(directory.path(), rest), "");
     let scenarios = scenarios(&[("frail", &text)]);
-    let short = ["--rate", "100", "--warmup", "200ms", "--measure", "5s"];
+    let short = "--slices 1 --rate 100 --warmup 200ms --measure 5s"
+        .split(' ')
+        .collect::<Vec<_>>();
     let (code, _, stderr) = run(&mut scenario("frail", scenarios.path(), out.path(), &short));
     assert_eq!(code, 4, "{stderr}");
     let report = report(out.path());
@@ -215,10 +219,7 @@ fn a_peer_that_dies_in_the_window_fails_its_trial_only() {
     }
     assert_eq!(entry(&report, "baseline")["status"], "ok");
     assert_eq!(leftovers(), Vec::<String>::new());
-    let (code, _, stderr) = run(flora_bench()
-        .args(["verify", "latest", "--out"])
-        .arg(out.path()));
-    assert_eq!(code, 0, "{stderr}");
+    verified(out.path());
 }
 
 /// What can't run here is named with the reason wherever one would look for it.
@@ -235,7 +236,9 @@ fn what_cannot_run_here_is_left_out_and_said() {
     assert_eq!(code, 0);
     assert_eq!(stdout.matches("no-such-agent").count(), 1, "{stdout}");
     assert!(stdout.contains(why), "{stdout}");
-    let short = ["--rate", "100", "--warmup", "200ms", "--measure", "500ms"];
+    let short = "--slices 1 --rate 100 --warmup 200ms --measure 500ms"
+        .split(' ')
+        .collect::<Vec<_>>();
     let mut alone = scenario("elsewhere", scenarios.path(), out.path(), &short);
     let (code, _, stderr) = run(&mut alone);
     assert_eq!(code, 3, "{stderr}");

@@ -79,6 +79,18 @@ pub fn report(out: &Path) -> serde_json::Value {
     serde_json::from_str(&text).unwrap()
 }
 
+/// What a report says of a scenario.
+pub fn entry<'a>(report: &'a serde_json::Value, name: &str) -> &'a serde_json::Value {
+    let scenarios = report["scenarios"].as_array().unwrap();
+    scenarios.iter().find(|s| s["name"] == name).unwrap()
+}
+
+/// Every figure of the newest run agrees with its samples.
+pub fn verified(out: &Path) {
+    let (code, _, stderr) = run(flora_bench().args(["verify", "latest", "--out"]).arg(out));
+    assert_eq!(code, 0, "{stderr}");
+}
+
 /// Says loudly that a test did not run; where everything is required, fails.
 pub fn skip(test: &str, why: &str) {
     eprintln!("SKIPPED: {test}: {why}");

@@ -22,12 +22,13 @@ use super::observer::Observers;
 use super::provisioner::Provisioner;
 use super::system::{self, Site, Stage, System};
 use super::wait::{self, State};
-use super::{Cluster, ClusterError, clean, load, metrics, observer, owner, trial};
+use super::{Cluster, ClusterError, clean, load, metrics, observer, owner};
 use crate::backend::local::Cancel;
 use crate::backend::{Backend, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::{self, Accounting, Fingerprint, Machine, Program};
-use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
+use crate::load::LoadSpec;
+use crate::plan::{LoadDriver, LoadPlan, Plan, TrialPlan};
 use crate::sample::Sample;
 use crate::scenario::placeholder::{self, Placeholder};
 use crate::scenario::{BASELINE, Scenario, TWIN};
@@ -147,11 +148,11 @@ impl KubernetesBackend {
     /// The namespace of a lane. Arms that run at the same time have one each, so
     /// that objects of one name don't meet.
     pub fn namespace(&self, lane: usize) -> String {
-        match lane {
-            _ if self.settings.parallel <= 1 => self.cluster.run.namespace.clone(),
-            0 => self.cluster.run.namespace.clone(),
-            lane => format!("{}-{}", self.cluster.run.namespace, lane + 1),
+        let own = &self.cluster.run.namespace;
+        if lane == 0 || self.settings.parallel <= 1 {
+            return own.clone();
         }
+        format!("{own}-{}", lane + 1)
     }
 
     /// The documents of an arm's manifests.
@@ -381,8 +382,8 @@ impl KubernetesBackend {
             name: "calibration".into(),
             trial: 0,
             arm: arm.name.clone(),
-            spec: trial::load_spec(
-                arm,
+            spec: LoadSpec::new(
+                &arm.load,
                 &system::url(arm, &namespace),
                 CALIBRATION_RATE,
                 CALIBRATION / 2.0,
@@ -418,10 +419,6 @@ impl KubernetesBackend {
         stage: &mut Stage,
         programs: &mut Vec<Program>,
     ) -> Result<Option<f64>, TrialError> {
-        for node in &site.group.nodes {
-            let assigned = groups::assign(&self.cluster.client, node, Some(&site.group.name));
-            assigned.await.map_err(ClusterError::from)?;
-        }
         let system = System::up(site, stage).await?;
         let pods: Vec<_> = std::iter::once(&system.target)
             .chain(&system.agent)
@@ -571,21 +568,7 @@ impl Backend for KubernetesBackend {
             let calibrate = arm.name == BASELINE && load.rate.is_none();
             capacity = self.try_arm(arm, calibrate).await?.or(capacity);
         }
-        let (rate, rate_source) = match (load.rate, capacity) {
-            (Some(rate), _) => (rate, RateSource::Given),
-            (None, Some(capacity)) => (calibrated_rate(capacity), RateSource::Calibrated),
-            (None, None) => {
-                return Err(TrialError::Missing(
-                    "there is no baseline to calibrate a rate from; give one with --rate".into(),
-                ));
-            }
-        };
-        Ok(LoadPlan {
-            driver: LoadDriver::K6,
-            rate,
-            rate_source,
-            capacity,
-        })
+        load.settled(LoadDriver::K6, capacity)
     }
 
     fn fingerprint(&self, arms: &[Scenario]) -> Fingerprint {

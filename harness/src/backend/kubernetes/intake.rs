@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::groups::Group;
 use super::images::{HARNESS, Images};
-use super::object::object;
+use super::object::{USER, container_security, object, pod_security};
 use super::target::Place;
 use crate::intake::{Addresses, SUBCOMMAND};
 
@@ -57,12 +57,7 @@ pub fn objects(place: &Place<'_>, images: &Images, monitoring: &Group) -> Vec<Dy
                     "terminationGracePeriodSeconds": 2,
                     "nodeSelector": monitoring.node_selector(),
                     "tolerations": monitoring.tolerations(),
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": pod_security(USER),
                     "containers": [{
                         "name": NAME,
                         "image": images.of(HARNESS),
@@ -74,11 +69,7 @@ pub fn objects(place: &Place<'_>, images: &Images, monitoring: &Group) -> Vec<Dy
                             "periodSeconds": 1,
                         },
                         "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "readOnlyRootFilesystem": true,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
+                        "securityContext": container_security(),
                     }],
                 },
             },

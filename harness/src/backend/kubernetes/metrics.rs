@@ -21,7 +21,7 @@ use tokio::time::{Instant, sleep};
 use super::client::is_transient;
 use super::groups::Group;
 use super::images::Images;
-use super::object::{ROLE, Run, object};
+use super::object::{ROLE, Run, USER, container_security, object, pod_security};
 use super::wait::{self, Trouble};
 use super::{Cluster, ClusterError, Scene, Window, apply, observer, proxy};
 use crate::error;
@@ -42,8 +42,6 @@ pub const ROLE_NAME: &str = "metrics";
 pub const PORT: u16 = 8428;
 /// VictoriaMetrics' long-term release.
 pub const IMAGE: &str = "victoriametrics/victoria-metrics:v1.122.6";
-/// Who it is: nobody.
-const USER: u32 = 65532;
 /// How long it may take to answer.
 const START: Duration = Duration::from_secs(180);
 const POLL: Duration = Duration::from_millis(250);
@@ -186,19 +184,15 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
     let wide = format!("{namespace}-{NAME}");
     let rbac = "rbac.authorization.k8s.io";
     let subjects = json!([{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}]);
+    let mut security = pod_security(USER);
+    security["fsGroup"] = USER.into();
     let pod = json!({
         "serviceAccountName": NAME,
         "enableServiceLinks": false,
         "terminationGracePeriodSeconds": 5,
         "nodeSelector": group.node_selector(),
         "tolerations": group.tolerations(),
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "fsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": security,
         "containers": [{
             "name": NAME,
             "image": images.or(NAME, IMAGE),
@@ -228,11 +222,7 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
                 "requests": {"cpu": "100m", "memory": "128Mi"},
                 "limits": {"memory": "512Mi"},
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": container_security(),
             "volumeMounts": [
                 {"name": "config", "mountPath": "/etc/victoria-metrics", "readOnly": true},
                 {"name": "data", "mountPath": "/data"},

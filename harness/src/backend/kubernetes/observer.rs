@@ -19,7 +19,7 @@ use self::placed::NodeLog;
 use super::client::{ApiError, is_transient};
 use super::images::{HARNESS, Images};
 use super::load::watch::role_pod;
-use super::object::{GROUP, ROLE, Run, object};
+use super::object::{GROUP, ROLE, Run, USER, container_security, object, pod_security};
 use super::{Cluster, ClusterError, RolePod, Scene, apply, proxy};
 use crate::clock::unix_seconds;
 use crate::observe::{About, NodeReading};
@@ -31,8 +31,6 @@ pub mod placed;
 pub const NAME: &str = "observer";
 /// Where it listens.
 pub const PORT: u16 = 9101;
-/// Who it is: nobody.
-const USER: u32 = 65532;
 /// How long it may take to run on every node.
 const START: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(250);
@@ -65,12 +63,7 @@ pub fn objects(run: &Run, images: &Images) -> Vec<DynamicObject> {
             "nodeSelectorTerms": [{"matchExpressions": [{"key": GROUP, "operator": "Exists"}]}],
         }}},
         "tolerations": [{"key": GROUP, "operator": "Exists"}],
-        "securityContext": {
-            "runAsNonRoot": true,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": pod_security(USER),
         "containers": [{
             "name": NAME,
             "image": images.of(HARNESS),
@@ -89,11 +82,7 @@ pub fn objects(run: &Run, images: &Images) -> Vec<DynamicObject> {
                 "requests": {"cpu": "20m", "memory": "32Mi"},
                 "limits": {"memory": "128Mi"},
             },
-            "securityContext": {
-                "allowPrivilegeEscalation": false,
-                "readOnlyRootFilesystem": true,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": container_security(),
             "volumeMounts": [mount("cgroup", "/host/cgroup"), mount("pods", "/host/pods")],
         }],
         "volumes": [host("cgroup", "/sys/fs/cgroup"), host("pods", "/var/log/pods")],

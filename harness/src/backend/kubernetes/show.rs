@@ -10,7 +10,8 @@ use super::images::Images;
 use super::load::{self, LoadOrder, Starter};
 use super::object::{Run, object};
 use super::target::Place;
-use super::{ClusterError, manifest, metrics, observer, system, trial};
+use super::{ClusterError, manifest, metrics, observer, system};
+use crate::load::LoadSpec;
 use crate::plan::Plan;
 use crate::scenario::{Scenario, TWIN};
 
@@ -68,8 +69,8 @@ pub fn plan(
             name: format!("t{number}-{}", arm.name),
             trial: number,
             arm: arm.name.clone(),
-            spec: trial::load_spec(
-                arm,
+            spec: LoadSpec::new(
+                &arm.load,
                 &system::url(arm, &run.namespace),
                 plan.load.rate,
                 plan.warmup_seconds,

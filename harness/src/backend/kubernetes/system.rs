@@ -9,13 +9,14 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::client::{ApiError, is_transient, reason};
-use super::groups::Group;
+use super::groups::{self, Group};
 use super::load::watch::role_pod;
 use super::manifest::{self, Document};
 use super::object::{OWNER, ROLE, TRIAL, object};
 use super::target::{self, Place};
 use super::wait::{self, last_words, trouble};
 use super::{Cluster, ClusterError, RolePod, apply, intake};
+use crate::backend::TrialError;
 use crate::intake::Addresses;
 use crate::observer::delivered::DeliveredReader;
 use crate::observer::prometheus::Endpoint;
@@ -212,7 +213,6 @@ fn word_value(
     intake: Option<&Addresses>,
 ) -> String {
     let port = target::port(arm);
-    let intake = |address: fn(&Addresses) -> &String| intake.map(address).cloned();
     match word {
         Placeholder::TargetUrl => Some(url(arm, namespace)),
         Placeholder::TargetPort => Some(port.to_string()),
@@ -221,13 +221,13 @@ fn word_value(
             let copies = arm.agent.as_ref().and_then(|agent| agent.copies);
             Some(copies.unwrap_or(1).to_string())
         }
-        Placeholder::IntakeOtlpHttp => intake(|addresses| &addresses.otlp_http),
-        Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
-        Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
-        Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
-        Placeholder::IntakeStatsdPort => {
-            let address = intake(|addresses| &addresses.statsd);
-            address.and_then(|address| Some(address.rsplit_once(':')?.1.to_owned()))
+        Placeholder::IntakeOtlpHttp
+        | Placeholder::IntakeOtlpGrpc
+        | Placeholder::IntakeDatadog
+        | Placeholder::IntakeStatsd
+        | Placeholder::IntakeStatsdPort => {
+            let word = intake.and_then(|addresses| addresses.word(word));
+            word.map(str::to_owned)
         }
         // Refused before, with where they stand.
         Placeholder::TargetPid
@@ -248,12 +248,15 @@ pub fn url(arm: &Scenario, namespace: &str) -> String {
 }
 
 impl System {
-    /// Applies an arm's objects in their order, and waits until all of them are ready.
+    /// Gives the arm its nodes, applies its objects in their order, and waits until all of them are ready.
     ///
     /// # Errors
     /// When something can't be applied or does not become ready.
     pub async fn up(site: Site<'_>, stage: &mut Stage) -> Result<System, ClusterError> {
         let Site { cluster, arm, .. } = site;
+        for node in &site.group.nodes {
+            groups::assign(&cluster.client, node, Some(&site.group.name)).await?;
+        }
         let place = site.place();
         let objects = objects(
             &place,
@@ -267,13 +270,6 @@ impl System {
         let limit = arm.agent.as_ref().map_or(own, |agent| {
             START + Duration::from_secs_f64(agent.startup_timeout_seconds)
         });
-        let workloads = |objects: &[DynamicObject]| -> Vec<DynamicObject> {
-            objects
-                .iter()
-                .filter(|one| is_workload(one))
-                .cloned()
-                .collect()
-        };
         let uses_intake = !objects.intake.is_empty();
         stage.apply(cluster, objects.intake.clone()).await?;
         site.ready(workloads(&objects.intake), intake::NAME, own)
@@ -343,28 +339,14 @@ impl System {
     ///
     /// # Errors
     /// When the answer is not what was asked for, or the agent does not answer.
-    pub async fn prove(&self, site: Site<'_>) -> Result<Option<f64>, ClusterError> {
+    pub async fn prove(&self, site: Site<'_>) -> Result<Option<f64>, TrialError> {
         self.check(site).await?;
         let (Some(agent), Some(reader)) = (&site.arm.agent, &self.telemetry) else {
             return Ok(None);
         };
-        let scraped =
-            |error| ClusterError::Missing(format!("the agent's count of requests: {error}"));
         let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
-        let began = Instant::now();
-        let mut counted = reader.settled(1.0).await.map_err(scraped)?;
-        // An agent that answers before it watches misses the first requests.
-        let missed = counted < 1.0;
-        while counted < 1.0 && began.elapsed() < limit {
-            self.check(site).await?;
-            counted = reader.settled(1.0).await.map_err(scraped)?;
-        }
-        if missed {
-            // One that it merely reports late must not be taken for the load's.
-            tokio::time::sleep(reader.settle()).await;
-            counted = reader.requests().await.map_err(scraped)?;
-        }
-        Ok(Some(counted))
+        let ask = async || self.check(site).await.map_err(TrialError::from);
+        reader.proven(limit, ask).await.map(Some)
     }
 
     /// Sends one request as the load will and looks at the answer.
@@ -488,11 +470,7 @@ impl Site<'_> {
         let ready = said.map(|kubernetes| kubernetes.ready.as_slice());
         let ready = ready.unwrap_or_default();
         if ready.is_empty() {
-            return Ok(objects
-                .iter()
-                .filter(|one| is_workload(one))
-                .cloned()
-                .collect());
+            return Ok(workloads(objects));
         }
         ready
             .iter()
@@ -585,6 +563,12 @@ impl Site<'_> {
             &metrics.path,
         )))
     }
+}
+
+/// Those of the objects that have pods.
+fn workloads(objects: &[DynamicObject]) -> Vec<DynamicObject> {
+    let workloads = objects.iter().filter(|one| is_workload(one));
+    workloads.cloned().collect()
 }
 
 /// A workload that an operator makes, of which only the name is known.

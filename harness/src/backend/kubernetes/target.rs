@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::groups::Group;
 use super::images::Images;
-use super::object::{OWNER, ROLE, Run, TRIAL, object};
+use super::object::{OWNER, ROLE, Run, TRIAL, USER, container_security, object, pod_security};
 use crate::scenario::Scenario;
 
 /// The name of Deployment, Service and container.
@@ -97,17 +97,12 @@ pub fn objects(
                     "terminationGracePeriodSeconds": 5,
                     "nodeSelector": place.group.node_selector(),
                     "tolerations": place.group.tolerations(),
-                    "securityContext": {
-                        "runAsNonRoot": true,
-                        "runAsUser": 65532,
-                        "runAsGroup": 65532,
-                        "seccompProfile": {"type": "RuntimeDefault"},
-                    },
+                    "securityContext": pod_security(USER),
                     "containers": [{
                         "name": NAME,
                         "image": image(arm, images),
                         "imagePullPolicy": "IfNotPresent",
-                        "args": arguments(arm, port),
+                        "args": arm.target.arguments(&format!("0.0.0.0:{port}")),
                         "env": env,
                         "ports": [{"name": "http", "containerPort": port}],
                         "readinessProbe": {
@@ -116,11 +111,7 @@ pub fn objects(
                         },
                         // No limits: a quota would turn CPU cost into latency, which is another experiment.
                         "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
-                        "securityContext": {
-                            "allowPrivilegeEscalation": false,
-                            "readOnlyRootFilesystem": true,
-                            "capabilities": {"drop": ["ALL"]},
-                        },
+                        "securityContext": container_security(),
                     }],
                 },
             },
@@ -136,28 +127,4 @@ pub fn objects(
         },
     });
     vec![object(deployment), object(service)]
-}
-
-fn arguments(arm: &Scenario, port: u16) -> Vec<String> {
-    let target = &arm.target;
-    let mut args = vec![
-        "--listen".to_owned(),
-        format!("0.0.0.0:{port}"),
-        "--objects".to_owned(),
-        target.objects.to_string(),
-        "--work".to_owned(),
-        target.work.to_string(),
-        "--seed".to_owned(),
-        target.seed.to_string(),
-    ];
-    if let Some(inject) = &target.inject {
-        args.extend([
-            "--burn-nanoseconds".to_owned(),
-            format!("{:.0}", inject.cpu_seconds * 1e9),
-            "--hold-bytes".to_owned(),
-            inject.memory_bytes.to_string(),
-        ]);
-    }
-    args.extend(target.args.iter().cloned());
-    args
 }

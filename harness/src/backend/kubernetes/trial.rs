@@ -3,33 +3,18 @@
 use std::cell::RefCell;
 
 use super::backend::KubernetesBackend;
-use super::groups::{self, Group};
+use super::groups::Group;
 use super::load::{LoadOrder, LoadOutcome};
 use super::system::{self, Site, Stage, System};
-use super::{ClusterError, Scene, load, metrics, observer};
+use super::{Scene, load, metrics, observer};
 use crate::backend::{Observed, Sink, TrialError};
-use crate::load::{LoadResult, LoadSpec};
+use crate::load::LoadSpec;
 use crate::plan::{Plan, TrialPlan};
 use crate::sample::{Phase, Reading, Sample, Subject};
-use crate::scenario::Scenario;
 use crate::trial::PhaseSpan;
 
 /// CPUs that k6 asks for.
 const LOAD_CPUS: u32 = 1;
-
-/// The load of an arm at a rate, sent to its Service.
-pub fn load_spec(arm: &Scenario, url: &str, rate: f64, warmup: f64, measure: f64) -> LoadSpec {
-    LoadSpec {
-        url: format!("{url}{}", arm.load.path),
-        gzip: arm.load.gzip,
-        connections: arm.load.connections,
-        rate,
-        warmup_seconds: warmup,
-        measure_seconds: measure,
-        timeout_seconds: arm.load.timeout_seconds,
-        periods: Vec::new(),
-    }
-}
 
 /// On which of the lanes a trial takes place. Over the blocks every arm comes to
 /// every lane, so that a slow node can't become one agent's overhead: trials
@@ -126,10 +111,6 @@ impl KubernetesBackend {
         sink: &RefCell<&mut dyn Sink>,
     ) -> Result<(), TrialError> {
         let begun = self.clock.now();
-        for node in &site.group.nodes {
-            let assigned = groups::assign(&self.cluster.client, node, Some(&site.group.name));
-            assigned.await.map_err(ClusterError::from)?;
-        }
         let system = System::up(site, stage).await?;
         let seen = system.prove(site).await?;
         let before = system.metrics.requests().await?;
@@ -148,15 +129,8 @@ impl KubernetesBackend {
             keep(vec![one(Phase::Setup, Subject::Agent, reading, seen)])?;
         }
         if let Some(reader) = &system.delivered {
-            let counts = reader.read().await?.into_iter();
-            keep(
-                counts
-                    .map(|count| Sample {
-                        name: count.name,
-                        ..one(Phase::Setup, Subject::Intake, count.reading, count.value)
-                    })
-                    .collect(),
-            )?;
+            let intake = |reading, value| one(Phase::Setup, Subject::Intake, reading, value);
+            keep(reader.samples(intake).await?)?;
         }
         let loading = self.clock.now();
         observed.phases.push(PhaseSpan {
@@ -195,7 +169,16 @@ impl KubernetesBackend {
             Reading::HttpRequestsTotal,
             after,
         )])?;
-        keep(load_samples(site.trial, close, &outcome.result))?;
+        keep(outcome.result.samples(|reading, value| {
+            Sample::new(
+                site.trial,
+                Phase::Measure,
+                Subject::Load,
+                reading,
+                value,
+                close,
+            )
+        }))?;
         if let Some(reader) = &system.telemetry {
             let ahead = seen.unwrap_or(0.0) - before;
             let counted = reader.settled(after + ahead).await?;
@@ -203,15 +186,8 @@ impl KubernetesBackend {
             keep(vec![one(Phase::Cooldown, Subject::Agent, reading, counted)])?;
         }
         if let Some(reader) = &system.delivered {
-            let counts = reader.read().await?.into_iter();
-            keep(
-                counts
-                    .map(|count| Sample {
-                        name: count.name,
-                        ..one(Phase::Cooldown, Subject::Intake, count.reading, count.value)
-                    })
-                    .collect(),
-            )?;
+            let intake = |reading, value| one(Phase::Cooldown, Subject::Intake, reading, value);
+            keep(reader.samples(intake).await?)?;
         }
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;
@@ -241,8 +217,8 @@ impl KubernetesBackend {
             name: format!("t{}-{}", site.trial, short(&site.arm.name)),
             trial: site.trial,
             arm: site.arm.name.clone(),
-            spec: load_spec(
-                site.arm,
+            spec: LoadSpec::new(
+                &site.arm.load,
                 &system::url(site.arm, site.namespace),
                 plan.load.rate,
                 plan.warmup_seconds,
@@ -280,24 +256,6 @@ fn scene(site: Site<'_>, system: &System, outcome: &LoadOutcome) -> Scene {
         pods: pods.cloned().collect(),
         window: outcome.window,
     }
-}
-
-fn load_samples(trial: u32, time: f64, result: &LoadResult) -> Vec<Sample> {
-    let one =
-        |reading, value| Sample::new(trial, Phase::Measure, Subject::Load, reading, value, time);
-    let mut samples = vec![
-        one(Reading::RequestsOffered, result.offered as f64),
-        one(Reading::RequestsCompleted, result.completed as f64),
-        one(Reading::RequestsAnsweredTotal, result.answered_total as f64),
-        one(Reading::RequestsFailed, result.failed as f64),
-        one(Reading::RequestsDropped, result.dropped as f64),
-        one(Reading::WindowSeconds, result.window_seconds),
-    ];
-    samples.extend(result.quantiles.iter().map(|&(quantile, seconds)| Sample {
-        quantile: Some(quantile),
-        ..one(Reading::RequestDurationSeconds, seconds)
-    }));
-    samples
 }
 
 #[cfg(test)]

@@ -14,12 +14,11 @@ use super::system::System;
 use crate::backend::{Observed, Sink, TrialError};
 use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
 use crate::load::driver::{GRACE, Loop};
-use crate::load::{Driver, LEAD_NS, LoadResult, LoadSpec, Period};
-use crate::observer::delivered::Count;
+use crate::load::{Driver, LEAD_NS, LoadSpec, Period};
 use crate::observer::ebpf::Programs;
 use crate::observer::node::NodeObserver;
 use crate::observer::target::TargetMetrics;
-use crate::plan::{LoadDriver, Plan, TrialPlan, Turn};
+use crate::plan::{LoadDriver, Plan, READING_SECONDS, TrialPlan, Turn};
 use crate::sample::{Edge, Phase, Reading, Sample, Subject};
 use crate::scenario::Scenario;
 use crate::trial::PhaseSpan;
@@ -254,6 +253,13 @@ impl LocalBackend {
         // Before the first request of the first turn, as before those of the others.
         let rest = first.pause_seconds - settled(first.pause_seconds);
         let early = opens - (rest * 1e9) as u64;
+        if plan.settle_seconds(trials) > 0.0 {
+            let settled = early - (READING_SECONDS * 1e9) as u64;
+            wait(seats, stages, watch, Phase::Warmup, None, settled).await?;
+            for (seat, stage) in seats.iter_mut().zip(stages.iter()) {
+                self.warmed(seat, stage, watch, early).await?;
+            }
+        }
         wait(seats, stages, watch, Phase::Warmup, None, early).await?;
         for seat in seats.iter_mut() {
             seat.end_phase(Phase::Warmup, self.clock.at(opens));
@@ -314,9 +320,9 @@ impl LocalBackend {
         let attached = [system.attached_before, system.attached()];
         let spec = LoadSpec {
             periods: periods(plan, trials, n),
-            ..self.load_spec(
-                seat.arm,
-                system,
+            ..LoadSpec::new(
+                &seat.arm.load,
+                &system.url,
                 plan.load.rate,
                 plan.warmup_seconds,
                 plan.measure_seconds,
@@ -367,12 +373,53 @@ impl LocalBackend {
         ];
         samples.extend(seen.map(|seen| telemetry_sample(&sampler, Phase::Setup, seen)));
         if let Some(reader) = &system.delivered {
-            let counts = reader.read().await?;
-            samples.extend(delivered_samples(&sampler, Phase::Setup, counts));
+            let one = |reading, value| sampler.one(Phase::Setup, Subject::Intake, reading, value);
+            samples.extend(reader.samples(one).await?);
         }
         let attached = attached.into_iter().flatten();
         samples.extend(attached.map(|count| one(Reading::EbpfProgramsAttached, f64::from(count))));
         Ok(samples)
+    }
+
+    /// Reads what was served and reported of the warm-up, which the window's telemetry starts
+    /// from; what can't be read by `deadline_ns` is left to the reading before the warm-up.
+    async fn warmed(
+        &self,
+        seat: &Seat<'_>,
+        stage: &Stage,
+        watch: &mut Watch<'_>,
+        deadline_ns: u64,
+    ) -> Result<(), TrialError> {
+        let (true, Some(readers), Some(system)) = (seat.is_live(), &seat.readers, &stage.system)
+        else {
+            return Ok(());
+        };
+        let Some(reader) = &system.telemetry else {
+            return Ok(());
+        };
+        let sampler = self.sampler(seat.trial.trial, readers);
+        let one = |subject, reading, value| sampler.one(Phase::Warmup, subject, reading, value);
+        let read = async {
+            let served = system.metrics.requests().await.ok()?;
+            let counted = reader.requests().await.ok()?;
+            let mut samples = vec![
+                one(Subject::Target, Reading::HttpRequestsTotal, served),
+                one(Subject::Agent, Reading::TelemetryRequestsTotal, counted),
+            ];
+            if let Some(delivered) = &system.delivered {
+                let intake = |reading, value| one(Subject::Intake, reading, value);
+                samples.extend(delivered.samples(intake).await.ok()?);
+            }
+            Some(samples)
+        };
+        let in_time = tokio::select! {
+            samples = read => samples,
+            () = sleep_until_ns(deadline_ns) => None,
+        };
+        match in_time {
+            Some(samples) => watch.keep(samples),
+            None => Ok(()),
+        }
     }
 
     async fn cool_down(
@@ -403,14 +450,17 @@ impl LocalBackend {
             Reading::HttpRequestsTotal,
             after,
         )])?;
-        watch.keep(load_samples(&sampler, &result))?;
+        watch.keep(result.samples(|reading, value| {
+            sampler.one(Phase::Measure, Subject::Load, reading, value)
+        }))?;
         if let Some(reader) = &system.telemetry {
             let counted = reader.settled(after + readers.ahead).await?;
             watch.keep(vec![telemetry_sample(&sampler, Phase::Cooldown, counted)])?;
         }
         if let Some(reader) = &system.delivered {
-            let counts = reader.read().await?;
-            watch.keep(delivered_samples(&sampler, Phase::Cooldown, counts))?;
+            let one =
+                |reading, value| sampler.one(Phase::Cooldown, Subject::Intake, reading, value);
+            watch.keep(reader.samples(one).await?)?;
         }
         if let Some(attached) = system.attached() {
             watch.keep(vec![sampler.one(
@@ -464,7 +514,7 @@ fn periods(plan: &Plan, trials: &[TrialPlan], n: usize) -> Vec<Period> {
     };
     let turns = plan.turns(trials);
     let own = turns.iter().filter(|turn| turn.seat == n);
-    std::iter::once(period(&plan.warmup(n, trials.len()), false))
+    std::iter::once(period(&plan.warmup(n, trials), false))
         .chain(own.map(|turn| period(turn, true)))
         .collect()
 }
@@ -591,46 +641,4 @@ fn telemetry_sample(sampler: &Sampler<'_>, phase: Phase, counted: f64) -> Sample
         Reading::TelemetryRequestsTotal,
         counted,
     )
-}
-
-fn delivered_samples(sampler: &Sampler<'_>, phase: Phase, counts: Vec<Count>) -> Vec<Sample> {
-    let counts = counts.into_iter();
-    counts
-        .map(|count| Sample {
-            name: count.name,
-            ..sampler.one(phase, Subject::Intake, count.reading, count.value)
-        })
-        .collect()
-}
-
-fn load_samples(sampler: &Sampler<'_>, result: &LoadResult) -> Vec<Sample> {
-    let one = |reading, value| sampler.one(Phase::Measure, Subject::Load, reading, value);
-    let mut samples = vec![
-        one(Reading::RequestsOffered, result.offered as f64),
-        one(Reading::RequestsCompleted, result.completed as f64),
-        one(Reading::RequestsAnsweredTotal, result.answered_total as f64),
-        one(Reading::RequestsFailed, result.failed as f64),
-        one(Reading::RequestsDropped, result.dropped as f64),
-        one(Reading::WindowSeconds, result.window_seconds),
-    ];
-    for &(quantile, seconds) in &result.send_lag {
-        samples.push(Sample {
-            quantile: Some(quantile),
-            ..one(Reading::SendLagSeconds, seconds)
-        });
-    }
-    if !result.buckets.is_empty() {
-        let count: u64 = result.buckets.iter().map(|(_, count)| count).sum();
-        samples.push(Sample {
-            buckets: result.buckets.clone(),
-            ..one(Reading::RequestDurationSeconds, count as f64)
-        });
-    }
-    for &(quantile, seconds) in &result.quantiles {
-        samples.push(Sample {
-            quantile: Some(quantile),
-            ..one(Reading::RequestDurationSeconds, seconds)
-        });
-    }
-    samples
 }

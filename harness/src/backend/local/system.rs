@@ -14,7 +14,6 @@ use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
 use crate::fingerprint::{Accounting, Program};
-use crate::intake::Addresses;
 use crate::intake::child::Intake;
 use crate::observer::delivered::DeliveredReader;
 use crate::observer::ebpf;
@@ -288,10 +287,6 @@ impl System {
 
     /// A text of the scenario with what is known only now.
     fn fill(&self, arm: &Scenario, text: &str) -> String {
-        let intake = |address: fn(&Addresses) -> &String| {
-            let addresses = self.intake.as_ref().map(|intake| &intake.addresses);
-            addresses.map(address).cloned().unwrap_or_default()
-        };
         placeholder::fill(text, |placeholder| match placeholder {
             Placeholder::TargetUrl => self.url.clone(),
             Placeholder::TargetPort => self.port.to_string(),
@@ -315,13 +310,14 @@ impl System {
                     .to_string()
             }
             Placeholder::Scenarios => self.scenarios.display().to_string(),
-            Placeholder::IntakeOtlpHttp => intake(|addresses| &addresses.otlp_http),
-            Placeholder::IntakeOtlpGrpc => intake(|addresses| &addresses.otlp_grpc),
-            Placeholder::IntakeDatadog => intake(|addresses| &addresses.datadog),
-            Placeholder::IntakeStatsd => intake(|addresses| &addresses.statsd),
-            Placeholder::IntakeStatsdPort => {
-                let address = intake(|addresses| &addresses.statsd);
-                address.rsplit(':').next().unwrap_or_default().to_owned()
+            Placeholder::IntakeOtlpHttp
+            | Placeholder::IntakeOtlpGrpc
+            | Placeholder::IntakeDatadog
+            | Placeholder::IntakeStatsd
+            | Placeholder::IntakeStatsdPort => {
+                let intake = self.intake.as_ref();
+                let word = intake.and_then(|intake| intake.addresses.word(placeholder));
+                word.unwrap_or_default().to_owned()
             }
         })
     }
@@ -335,25 +331,7 @@ impl System {
     ) -> Result<(), TrialError> {
         let copy = own_copy(workshop, arm, program)?;
         let group = workshop.group(Subject::Target, self.seat, &mut self.groups)?;
-        let mut args = vec![
-            "--listen".to_owned(),
-            format!("127.0.0.1:{port}"),
-            "--objects".to_owned(),
-            arm.target.objects.to_string(),
-            "--work".to_owned(),
-            arm.target.work.to_string(),
-            "--seed".to_owned(),
-            arm.target.seed.to_string(),
-        ];
-        if let Some(inject) = &arm.target.inject {
-            args.extend([
-                "--burn-nanoseconds".to_owned(),
-                format!("{:.0}", inject.cpu_seconds * 1e9),
-                "--hold-bytes".to_owned(),
-                inject.memory_bytes.to_string(),
-            ]);
-        }
-        args.extend(arm.target.args.iter().cloned());
+        let args = arm.target.arguments(&format!("127.0.0.1:{port}"));
         // Its own group can be asked for from here on.
         self.target_group = group.clone();
         let env = arm.target.env.iter();
@@ -488,20 +466,8 @@ impl System {
             return Ok(None);
         };
         let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
-        let began = Instant::now();
-        let mut counted = reader.settled(1.0).await?;
-        // An agent that answers before it watches misses the first requests.
-        let missed = counted < 1.0;
-        while counted < 1.0 && began.elapsed() < limit {
-            self.check(arm).await?;
-            counted = reader.settled(1.0).await?;
-        }
-        if missed {
-            // One that it merely reports late must not be taken for the load's.
-            tokio::time::sleep(reader.settle()).await;
-            counted = reader.requests().await?;
-        }
-        Ok(Some(counted))
+        let counted = reader.proven(limit, async || self.check(arm).await);
+        counted.await.map(Some)
     }
 
     async fn wait_healthy(&mut self, limit: Duration) -> Result<(), TrialError> {

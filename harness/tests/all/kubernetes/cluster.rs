@@ -2,7 +2,7 @@
 //! nodes that nobody else uses, which have the images of `FLORA_BENCH_TEST_IMAGES`.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{cluster_images, flora_bench, report, run, skip_without_cluster};
@@ -98,8 +98,12 @@ fn a_run_leaves_the_cluster_as_it_was() {
     assert!(objects.contains("kind: Deployment"), "{objects}");
 }
 
-/// Waits until a run has taken its nodes.
-fn wait_taken(config: &Path) {
+/// A run that has taken its nodes and has long to go.
+fn under_way(config: &Path, out: &Path) -> Child {
+    let child = scenario(config, out, &["baseline"], &["--measure", "120s"])
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
     let began = Instant::now();
     while !state(config).contains("flora-bench.dev/group") {
         assert!(
@@ -108,6 +112,7 @@ fn wait_taken(config: &Path) {
         );
         std::thread::sleep(Duration::from_millis(200));
     }
+    child
 }
 
 #[test]
@@ -118,11 +123,7 @@ fn an_interrupted_run_gives_everything_back() {
     let _alone = alone();
     let before = state(&config);
     let out = tempfile::tempdir().unwrap();
-    let mut child = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_taken(&config);
+    let mut child = under_way(&config, out.path());
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(child.id() as i32),
         nix::sys::signal::Signal::SIGINT,
@@ -141,11 +142,7 @@ fn clean_gives_back_what_a_killed_run_took() {
     let _alone = alone();
     let before = state(&config);
     let out = tempfile::tempdir().unwrap();
-    let mut child = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"])
-        .stdout(Stdio::null())
-        .spawn()
-        .unwrap();
-    wait_taken(&config);
+    let mut child = under_way(&config, out.path());
     // Long enough that pods are there too.
     std::thread::sleep(Duration::from_secs(5));
     child.kill().unwrap();

@@ -16,7 +16,7 @@ pub const ROLE: &str = "load";
 /// The container, as the operator calls it too.
 pub const CONTAINER: &str = "k6";
 /// Who k6 is in its image; it needs nothing that an account would give.
-const USER: u32 = 12345;
+pub const USER: u32 = 12345;
 
 /// The ConfigMap with the script.
 pub fn script(run: &Run, order: &LoadOrder) -> DynamicObject {
@@ -62,7 +62,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
                     "terminationGracePeriodSeconds": 2,
                     "nodeSelector": order.group.node_selector(),
                     "tolerations": order.group.tolerations(),
-                    "securityContext": pod_security(),
+                    "securityContext": object::pod_security(USER),
                     "containers": [{
                         "name": CONTAINER,
                         "image": order.image,
@@ -70,7 +70,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
                         "args": args,
                         "env": environment(order),
                         "resources": resources(order),
-                        "securityContext": container_security(),
+                        "securityContext": object::container_security(),
                         "volumeMounts": [{"name": "script", "mountPath": MOUNT, "readOnly": true}],
                     }],
                     "volumes": [{"name": "script", "configMap": {"name": script_name(order)}}],
@@ -100,23 +100,4 @@ pub fn environment(order: &LoadOrder) -> Value {
 pub fn resources(order: &LoadOrder) -> Value {
     let own = json!({"cpu": order.cpus.to_string(), "memory": "1Gi"});
     json!({"requests": own, "limits": own})
-}
-
-/// What the "restricted" pod security standard asks for.
-pub fn pod_security() -> Value {
-    json!({
-        "runAsNonRoot": true,
-        "runAsUser": USER,
-        "runAsGroup": USER,
-        "seccompProfile": {"type": "RuntimeDefault"},
-    })
-}
-
-/// The container's part of it.
-pub fn container_security() -> Value {
-    json!({
-        "allowPrivilegeEscalation": false,
-        "readOnlyRootFilesystem": true,
-        "capabilities": {"drop": ["ALL"]},
-    })
 }

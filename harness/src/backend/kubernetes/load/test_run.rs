@@ -33,20 +33,20 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
         "automountServiceAccountToken": "false",
         "imagePullPolicy": "IfNotPresent",
         "metadata": {"labels": labels},
-        "securityContext": job::pod_security(),
+        "securityContext": object::pod_security(job::USER),
     });
     let own = json!({
         "image": order.image,
         "env": job::environment(order),
         "resources": job::resources(order),
-        "containerSecurityContext": job::container_security(),
+        "containerSecurityContext": object::container_security(),
     });
     // It only tells k6 to begin: curl, for a moment.
     let small = json!({"cpu": "50m", "memory": "32Mi"});
     let starter = json!({
         "image": STARTER_IMAGE,
         "resources": {"requests": small, "limits": small},
-        "containerSecurityContext": job::container_security(),
+        "containerSecurityContext": object::container_security(),
     });
     // The script is the program's own and known to be valid. An operator that
     // knows no `disabled` yet drops the field and finds a runner's settings;
