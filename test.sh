@@ -104,6 +104,13 @@ elif [ -n "${FLORA_BENCH_REQUIRE_ALL:-}" ]; then
   exit 1
 fi
 
+say 'the tables of contenders'
+if command -v python3 >/dev/null; then
+  scripts/matrix.py check results/matrix
+else
+  echo 'SKIPPED: there is no python3 to hold them against the records' >&2
+fi
+
 say 'tests'
 # Binaries one after another: each measures, and two at once would measure each other.
 cargo test --release --workspace --locked

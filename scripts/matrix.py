@@ -4,10 +4,10 @@
     scripts/matrix.py run DIR [LEVEL[:ARM,ARM…]…]
                                         measures all arms, for each amount of work or for those named; records into DIR
     scripts/matrix.py pack DIR          compresses the samples, removes what `report` makes again
-    scripts/matrix.py summary DIR       every figure, as Markdown
+    scripts/matrix.py summary DIR       every figure, as Markdown (on standard output)
     scripts/matrix.py chart DIR         DIR/overhead.svg
-    scripts/matrix.py readme DIR        puts the short table into README.md
-    scripts/matrix.py check DIR         fails when that is not what README.md has
+    scripts/matrix.py readme DIR        puts the short table into README.md, every figure into DIR/README.md
+    scripts/matrix.py check DIR         fails when that is not what the two have
 
 `run` takes half an hour for each amount of work on two cores, once `flora-bench setup` has built everything. The records
 in results/matrix are from `run` and `pack`.
@@ -26,9 +26,9 @@ RATE = "2048"
 BLOCKS = "8"
 # How much work a request is: what differs from the scenario files.
 LEVELS = {
-    "light": ["--objects", "0", "--work", "0"],
+    "light": ["--objects", "0", "--work", "0", "--measure", "2s", "--slices", "4"],
     "middle": [],
-    "heavy": ["--work", "6"],
+    "heavy": ["--work", "6", "--measure", "2s", "--slices", "4"],
 }
 # In the order of the tables; `baseline-twin` says what is noise.
 ARMS = {
@@ -113,14 +113,19 @@ def base(report):
 
 
 def summary(directory):
+    print(figures(directory))
+
+
+def figures(directory):
+    lines = []
     for level, language, report in cells(directory):
         (floor,) = (f for f in report["noise_floor"]
                     if (f["metric"], f["subject"]) == ("cpu_seconds_per_request", "target"))
-        print(f"\n### {level}, {language}: {base(report) * 1e6:.1f} µs a request\n")
-        print(f"The baseline's twin: {percent(floor)}.\n")
-        print("| arm | target CPU a request, µs | of the baseline's | agent's own, µs | all of it, µs | verdict "
-              "| target's memory, MiB | agent's, MiB | requests reported | valid trials |")
-        print("|---|---|---|---|---|---|---|---|---|---|")
+        lines += [f"### {level}, {language}: {base(report) * 1e6:.1f} µs a request", "",
+                  f"The baseline's twin: {percent(floor)}.", "",
+                  "| arm | target CPU a request, µs | of the baseline's | agent's own, µs | all of it, µs | verdict "
+                  "| target's memory, MiB | agent's, MiB | requests reported | valid trials |",
+                  "|---|---|---|---|---|---|---|---|---|---|"]
         for name, scenario in scenarios(report):
             target = change(report, name, "cpu_seconds_per_request", "target")
             total = change(report, name, "cpu_seconds_per_request", "total")
@@ -128,14 +133,16 @@ def summary(directory):
             own = statistic(report, name, "cpu_seconds_per_request", "agent")
             trials = f"{scenario['trials']} of {scenario['planned_trials']}"
             if target is None:
-                print("|", " | ".join([f"`{name}`", *["–"] * 7, reported(scenario), trials]), "|")
+                lines.append("| " + " | ".join([f"`{name}`", *["–"] * 7, reported(scenario), trials]) + " |")
                 continue
-            print("|", " | ".join([
+            lines.append("| " + " | ".join([
                 f"`{name}`", micros(target), percent(target), "–" if own is None else f"{own * 1e6:.2f}",
                 micros(total) if total else "–", target["verdict"].replace("_", " "),
                 f"{memory['overhead'] / 2**20:+.1f}" if memory else "–",
                 mebibytes(statistic(report, name, "memory_working_set_bytes", "agent")), reported(scenario), trials,
-            ]), "|")
+            ]) + " |")
+        lines.append("")
+    return "\n".join(lines).rstrip()
 
 
 def block(directory):
@@ -176,20 +183,23 @@ def block(directory):
     return "\n".join(lines).rstrip()
 
 
-def with_block(directory):
-    text = README.read_text()
-    before, rest = text.split(BEGIN)
-    _, after = rest.split(END, 1)
-    return f"{before}{BEGIN}\n\n{block(directory)}\n\n{END}{after}"
+def pages(directory):
+    """Each page with its tables, as it is to be."""
+    for page, tables in ((README, block(directory)), (directory / "README.md", figures(directory))):
+        before, rest = page.read_text().split(BEGIN)
+        _, after = rest.split(END, 1)
+        yield page, f"{before}{BEGIN}\n\n{tables}\n\n{END}{after}"
 
 
 def readme(directory):
-    README.write_text(with_block(directory))
+    for page, text in pages(directory):
+        page.write_text(text)
 
 
 def check(directory):
-    if with_block(directory) != README.read_text():
-        sys.exit("README.md's table is not what its records give; run scripts/matrix.py readme results/matrix")
+    for page, text in pages(directory):
+        if text != page.read_text():
+            sys.exit(f"{page}: its tables are not what the records give; run scripts/matrix.py readme results/matrix")
 
 
 def chart(directory):

@@ -94,9 +94,7 @@ pub fn harness() -> Program {
     Program {
         name: "flora-bench".into(),
         version: VERSION.into(),
-        sha256: std::env::current_exe()
-            .ok()
-            .and_then(|path| crate::program::sha256(&path).ok()),
+        sha256: crate::program::sha256(crate::program::ITSELF.as_ref()).ok(),
         command: Some(
             if cfg!(debug_assertions) {
                 "debug build"

@@ -186,7 +186,7 @@ impl Driver {
         seat: usize,
         groups: &mut Vec<Group>,
     ) -> Result<(Driver, RoleObserver), TrialError> {
-        let (program, args) = Builtin::command()?;
+        let (program, args) = Builtin::command();
         let (process, observer) = spawn(workshop, seat, groups, &program, args, Vec::new(), true)?;
         let builtin = Builtin::prepare(process, spec, kind).await?;
         Ok((Driver::Builtin(builtin), observer))

@@ -14,6 +14,9 @@ use std::process::{Command, Stdio};
 
 use sha2::{Digest, Sha256};
 
+/// This program as the kernel runs it: its file may have been replaced meanwhile, as by a build.
+pub const ITSELF: &str = "/proc/self/exe";
+
 /// A program that is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {

@@ -386,8 +386,8 @@ impl Records {
     }
 }
 
-fn read_file(path: &Path) -> Result<String, RecordError> {
-    fs::read_to_string(path).map_err(|source| RecordError::Read {
+fn read_file(path: &Path) -> Result<Vec<u8>, RecordError> {
+    fs::read(path).map_err(|source| RecordError::Read {
         path: path.to_owned(),
         source,
     })
@@ -398,7 +398,7 @@ fn read_file(path: &Path) -> Result<String, RecordError> {
 /// # Errors
 /// When it can't be read or is not of its form.
 pub fn read_json<T: DeserializeOwned>(path: &Path) -> Result<T, RecordError> {
-    serde_json::from_str(&read_file(path)?).map_err(|error| RecordError::Form {
+    serde_json::from_slice(&read_file(path)?).map_err(|error| RecordError::Form {
         path: path.to_owned(),
         line: error.line(),
         message: error.to_string(),
@@ -433,16 +433,17 @@ fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<T>, RecordError> {
     } else {
         Box::new(BufReader::new(file))
     };
-    let mut line = String::new();
+    // Bytes: what is no text is to be told with its line, too.
+    let mut line = Vec::new();
     for number in 1.. {
         line.clear();
-        if reader.read_line(&mut line).map_err(failed)? == 0 {
+        if reader.read_until(b'\n', &mut line).map_err(failed)? == 0 {
             break;
         }
-        match serde_json::from_str(&line) {
+        match serde_json::from_slice(&line) {
             Ok(value) => values.push(value),
             // A writer that was killed leaves a line without its end.
-            Err(_) if !line.ends_with('\n') => {
+            Err(_) if !line.ends_with(b"\n") => {
                 return Err(RecordError::CutShort {
                     path: path.to_owned(),
                     line: number,

@@ -9,6 +9,7 @@ use crate::backend::local::cgroup::Group;
 use crate::backend::local::process::{Process, Spawn};
 use crate::backend::local::sampler::RoleObserver;
 use crate::backend::local::system::Workshop;
+use crate::program;
 use crate::sample::{Phase, Subject};
 
 /// An intake that runs.
@@ -31,14 +32,10 @@ impl Intake {
         seat: usize,
         groups: &mut Vec<Group>,
     ) -> Result<(Intake, RoleObserver), TrialError> {
-        let program = std::env::current_exe().map_err(|source| TrialError::Observe {
-            what: "where flora-bench itself is".into(),
-            source,
-        })?;
         let group = workshop.group(Subject::Intake, seat, groups)?;
         let mut process = Process::spawn(Spawn {
             subject: Subject::Intake,
-            program: &program,
+            program: program::ITSELF.as_ref(),
             args: vec![SUBCOMMAND.to_owned()],
             env: Vec::new(),
             cpus: &workshop.cpu_sets[&Subject::Intake],

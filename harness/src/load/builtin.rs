@@ -9,6 +9,7 @@ use super::driver::{Command, Event, Loop};
 use super::{LoadResult, LoadSpec};
 use crate::backend::TrialError;
 use crate::backend::local::process::Process;
+use crate::program;
 use crate::sample::Phase;
 
 /// The hidden subcommand of this program that is the driver.
@@ -24,13 +25,8 @@ pub struct Builtin {
 
 impl Builtin {
     /// The program to start as the driver, and its arguments.
-    ///
-    /// # Errors
-    /// When this program can't find itself.
-    pub fn command() -> Result<(PathBuf, Vec<String>), TrialError> {
-        let program = std::env::current_exe()
-            .map_err(|error| TrialError::Load(format!("can't be found: {error}")))?;
-        Ok((program, vec![SUBCOMMAND.to_owned()]))
+    pub fn command() -> (PathBuf, Vec<String>) {
+        (program::ITSELF.into(), vec![SUBCOMMAND.to_owned()])
     }
 
     /// Takes over a started driver and has it connect.

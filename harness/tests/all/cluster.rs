@@ -123,7 +123,7 @@ impl Lab {
                 timeout_seconds: 5.0,
                 periods: Vec::new(),
             },
-            image: self.cluster.images.of("k6"),
+            images: load::images(&self.cluster.images),
             group: self.group.clone(),
             cpus: 1,
             remote_write: None,

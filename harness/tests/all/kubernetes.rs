@@ -2,5 +2,7 @@
 
 mod api;
 mod cluster;
+mod faults;
+mod many;
 mod objects;
 mod refusals;

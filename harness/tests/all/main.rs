@@ -9,6 +9,7 @@ mod cluster;
 mod compare;
 mod driver;
 mod export;
+mod faults;
 mod gate;
 mod history;
 mod intake;

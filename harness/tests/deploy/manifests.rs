@@ -185,3 +185,34 @@ fn the_harness_has_what_it_hands_on() {
         }
     }
 }
+
+/// `doctor` asks for what the program's own table says; the file grants that and no more.
+#[test]
+fn the_file_of_rights_is_the_programs_table() {
+    use flora_bench::backend::kubernetes::rights::{NEEDED, OPERATOR};
+    let file = repository().join("deploy/rbac.yaml");
+    let all = documents(&file);
+    for (kind, namespace) in [("ClusterRole", None), ("Role", Some("default"))] {
+        let role = all
+            .iter()
+            .find(|object| object["kind"] == kind && object["metadata"]["name"] == "flora-bench");
+        let role = role.unwrap();
+        assert_eq!(role["metadata"]["namespace"].as_str(), namespace);
+        let mut granted = grants(role);
+        let mut needed: Vec<_> = NEEDED
+            .iter()
+            .chain(OPERATOR)
+            .filter(|right| right.namespace == namespace)
+            .flat_map(|right| {
+                let of = move |verb: &&str| {
+                    let text = |text: &str| text.to_owned();
+                    (text(right.group), text(right.resource), text(verb))
+                };
+                right.verbs.iter().map(of)
+            })
+            .collect();
+        granted.sort();
+        needed.sort();
+        assert_eq!(granted, needed, "{kind}");
+    }
+}

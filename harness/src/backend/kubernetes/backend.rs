@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use futures_util::future::{join_all, try_join_all};
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
 use kube::api::{Api, PostParams};
 use serde_json::json;
@@ -215,6 +216,7 @@ impl KubernetesBackend {
             Provisioner::Existing => None,
             Provisioner::Karpenter(_) => {
                 // The pods that ask for nodes need it.
+                self.namespaces.push(own.clone());
                 self.create_namespace(&own).await?;
                 let wanted = arms.len().max(self.settings.parallel) + 2;
                 self.settings
@@ -285,9 +287,9 @@ impl KubernetesBackend {
             (0..self.lanes()).map(|lane| self.namespace(lane)).collect();
         namespaces.dedup();
         namespaces.retain(|namespace| !self.namespaces.contains(namespace));
-        for namespace in namespaces {
-            self.create_namespace(&namespace).await?;
-        }
+        // Noted down before, so that an interrupt in between leaves nothing.
+        self.namespaces.extend(namespaces.iter().cloned());
+        try_join_all(namespaces.iter().map(|name| self.create_namespace(name))).await?;
         self.starter = match self.settings.starter {
             Some(starter) => starter,
             None => load::starter(&self.cluster).await?,
@@ -322,7 +324,8 @@ impl KubernetesBackend {
         }
     }
 
-    async fn create_namespace(&mut self, name: &str) -> Result<(), ClusterError> {
+    /// Creates one of the run's own; whoever calls has noted down that it is.
+    async fn create_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let client = self.cluster.client.clone();
         let mut labels = self.cluster.run.labels("run", None);
         // Agents read the node; the stricter levels forbid that.
@@ -335,8 +338,6 @@ impl KubernetesBackend {
         let namespace: Namespace =
             serde_json::from_value(namespace).expect("the program's own objects are well-formed");
         let api: Api<Namespace> = Api::all(client.clone());
-        // One of that name that is somebody else's is not deleted for it.
-        self.namespaces.push(name.to_owned());
         let created = api.create(&PostParams::default(), &namespace).await;
         created.map_err(|error| ApiError::new(format!("create namespace {name}"), error))?;
         // No pod can be made before it is there.
@@ -355,18 +356,19 @@ impl KubernetesBackend {
     }
 
     /// Brings an arm up once, has it answer a checked request, and finds the
-    /// baseline's capacity if asked to.
+    /// baseline's capacity if asked to. Gives that, and the programs that took part.
     async fn try_arm(
-        &mut self,
+        &self,
         arm: &Scenario,
+        lane: usize,
         calibrate: bool,
-    ) -> Result<Option<f64>, TrialError> {
+    ) -> Result<(Option<f64>, Vec<Program>), TrialError> {
         let mut stage = Stage::default();
         let group = Group {
             name: arm.name.clone(),
-            nodes: vec![self.lane_node(0).to_owned()],
+            nodes: vec![self.lane_node(lane).to_owned()],
         };
-        let namespace = self.namespace(0);
+        let namespace = self.namespace(lane);
         let monitoring = self.monitoring();
         let mut programs = Vec::new();
         let site = Site {
@@ -389,7 +391,7 @@ impl KubernetesBackend {
                 CALIBRATION / 2.0,
                 CALIBRATION,
             ),
-            image: load::image(&self.cluster.images),
+            images: load::images(&self.cluster.images),
             group: self.load_group(),
             cpus: 1,
             remote_write: None,
@@ -404,12 +406,7 @@ impl KubernetesBackend {
         if calibrate {
             self.clear_load(&order).await;
         }
-        for program in programs {
-            if !self.programs.contains(&program) {
-                self.programs.push(program);
-            }
-        }
-        outcome
+        outcome.map(|capacity| (capacity, programs))
     }
 
     async fn try_system(
@@ -564,9 +561,23 @@ impl Backend for KubernetesBackend {
             _ = cancel.wait_for(|cancelled| *cancelled) => return Err(TrialError::Interrupted),
         }
         let mut capacity = None;
-        for arm in arms.iter().filter(|arm| arm.name != TWIN) {
-            let calibrate = arm.name == BASELINE && load.rate.is_none();
-            capacity = self.try_arm(arm, calibrate).await?.or(capacity);
+        let arms: Vec<&Scenario> = arms.iter().filter(|arm| arm.name != TWIN).collect();
+        // As many at the same time as there will be in a trial, each on a lane of its own.
+        for together in arms.chunks(self.settings.parallel.max(1)) {
+            let tried = together.iter().enumerate().map(|(lane, arm)| {
+                let calibrate = arm.name == BASELINE && load.rate.is_none();
+                self.try_arm(arm, lane, calibrate)
+            });
+            // All of them to the end: one that is dropped would leave its objects.
+            for tried in join_all(tried).await {
+                let (found, programs) = tried?;
+                capacity = found.or(capacity);
+                for program in programs {
+                    if !self.programs.contains(&program) {
+                        self.programs.push(program);
+                    }
+                }
+            }
         }
         load.settled(LoadDriver::K6, capacity)
     }

@@ -36,12 +36,17 @@ pub enum Starter {
     Job,
 }
 
+/// k6, of the version that the tests on one machine run.
+const IMAGE: &str = "grafana/k6:1.1.0";
 /// What the operator starts the runners with, of the version that is documented.
-pub const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
+const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
-/// k6's image.
-pub fn image(images: &Images) -> String {
-    images.of("k6")
+/// k6's image, and that of the operator's starter.
+pub fn images(images: &Images) -> (String, String) {
+    (
+        images.or("k6", IMAGE),
+        images.or("k6-operator-starter", STARTER_IMAGE),
+    )
 }
 
 /// One trial's load.
@@ -55,8 +60,8 @@ pub struct LoadOrder {
     pub arm: String,
     /// What is sent; its address is the target's Service.
     pub spec: LoadSpec,
-    /// k6's image.
-    pub image: String,
+    /// k6's image, and that of the operator's starter ([`images`]).
+    pub images: (String, String),
     /// Where it runs.
     pub group: Group,
     /// CPUs that it gets.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::support::{cluster_images, flora_bench, report, run, skip_without_cluster};
 
 /// The cluster's kubeconfig, or `None` after saying that the test is skipped.
-fn kubeconfig(test: &str) -> Option<PathBuf> {
+pub fn kubeconfig(test: &str) -> Option<PathBuf> {
     let path = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG");
     if path.is_none() {
         skip_without_cluster(test);
@@ -17,11 +17,11 @@ fn kubeconfig(test: &str) -> Option<PathBuf> {
 }
 
 /// One run at a time takes the nodes.
-fn alone() -> std::sync::MutexGuard<'static, ()> {
+pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     crate::support::measuring()
 }
 
-fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
+pub fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
     let kubectl = std::env::var("FLORA_BENCH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".into());
     let (code, stdout, stderr) = run(Command::new(kubectl)
         .arg("--kubeconfig")
@@ -32,7 +32,7 @@ fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
 }
 
 /// Everything of the cluster that a run must leave as it was.
-fn state(kubeconfig: &Path) -> String {
+pub fn state(kubeconfig: &Path) -> String {
     let nodes = kubectl(
         kubeconfig,
         &[
@@ -57,7 +57,7 @@ fn state(kubeconfig: &Path) -> String {
     state
 }
 
-fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) -> Command {
+pub fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) -> Command {
     let mut command = flora_bench();
     command.arg("scenario").args(names);
     for image in cluster_images() {

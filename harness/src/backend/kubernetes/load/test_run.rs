@@ -7,7 +7,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
 use super::job::{self, SCRIPT};
-use super::{LoadOrder, STARTER_IMAGE};
+use super::LoadOrder;
 use crate::backend::kubernetes::object::{self, Run};
 
 /// The API group.
@@ -36,7 +36,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
         "securityContext": object::pod_security(job::USER),
     });
     let own = json!({
-        "image": order.image,
+        "image": order.images.0,
         "env": job::environment(order),
         "resources": job::resources(order),
         "containerSecurityContext": object::container_security(),
@@ -44,7 +44,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
     // It only tells k6 to begin: curl, for a moment.
     let small = json!({"cpu": "50m", "memory": "32Mi"});
     let starter = json!({
-        "image": STARTER_IMAGE,
+        "image": order.images.1,
         "resources": {"requests": small, "limits": small},
         "containerSecurityContext": object::container_security(),
     });

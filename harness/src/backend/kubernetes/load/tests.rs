@@ -25,7 +25,10 @@ fn order() -> LoadOrder {
             timeout_seconds: 5.0,
             periods: Vec::new(),
         },
-        image: "cluster.local/k6:1.8.1".into(),
+        images: (
+            "cluster.local/k6:1.8.1".into(),
+            "ghcr.io/grafana/k6-operator:starter-v1.6.0".into(),
+        ),
         group: Group {
             name: "load".into(),
             nodes: Vec::new(),

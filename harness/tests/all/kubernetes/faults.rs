@@ -1,0 +1,449 @@
+//! What may go wrong in a real cluster while a trial runs: the trial does not count and says why,
+//! or it counts because nothing of it was lost; the cluster is as before either way.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use super::cluster::{alone, kubeconfig, kubectl, scenario, state};
+use crate::support::{entry, report, run, scenarios, skip, skip_without_cluster, verified};
+
+/// Waits until something is true of the cluster.
+pub fn until(what: &str, limit: Duration, is_true: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !is_true() {
+        assert!(began.elapsed() < limit, "{what}: not after {limit:?}");
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
+/// A run whose output stands in files.
+struct Running {
+    child: Child,
+    errors: PathBuf,
+}
+
+impl Running {
+    fn start(command: &mut Command, directory: &Path) -> Self {
+        let errors = directory.join("stderr");
+        let file = std::fs::File::create(&errors).unwrap();
+        let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
+        Running { child, errors }
+    }
+
+    /// Waits until k6 of this trial has run for a moment: its window is open.
+    fn in_window(&mut self, config: &Path, trial: u32) {
+        let labels = format!("flora-bench.dev/role=load,flora-bench.dev/trial={trial}");
+        let running = "--field-selector=status.phase=Running";
+        let began = Instant::now();
+        while kubectl(
+            config,
+            &["get", "pods", "-A", "-l", &labels, running, "-o", "name"],
+        )
+        .is_empty()
+        {
+            let ended = self.child.try_wait().unwrap();
+            assert!(
+                ended.is_none() && began.elapsed() < Duration::from_secs(240),
+                "no load of trial {trial} ({ended:?}): {}",
+                self.said()
+            );
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        // The warm-up, of two seconds.
+        std::thread::sleep(Duration::from_secs(5));
+    }
+
+    fn said(&self) -> String {
+        std::fs::read_to_string(&self.errors).unwrap_or_default()
+    }
+
+    /// Its exit code, and what it wrote to standard error.
+    fn end(mut self) -> (i32, String) {
+        let status = self.child.wait().unwrap();
+        (status.code().unwrap_or(-1), self.said())
+    }
+}
+
+/// The newest run's trials, as they were recorded.
+fn trials(out: &Path) -> Vec<Value> {
+    let text = std::fs::read_to_string(out.join("latest/trials.jsonl")).unwrap();
+    let lines = text.lines();
+    lines
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect()
+}
+
+fn error(trial: &Value) -> &str {
+    trial["error"].as_str().unwrap_or_default()
+}
+
+/// The namespace of the run that is under way.
+fn namespace(config: &Path) -> String {
+    let all = kubectl(
+        config,
+        &[
+            "get",
+            "namespaces",
+            "-l",
+            "flora-bench.dev/role=run",
+            "-o",
+            "name",
+        ],
+    );
+    all.trim().trim_start_matches("namespace/").to_owned()
+}
+
+#[test]
+fn a_target_that_is_deleted_fails_its_trial_only() {
+    let Some(config) = kubeconfig("kubernetes::a_target_that_is_deleted_fails_its_trial_only")
+    else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let blocks = ["--blocks", "2", "--measure", "12s"];
+    let mut command = scenario(&config, out.path(), &["baseline"], &blocks);
+    let mut run = Running::start(&mut command, out.path());
+    run.in_window(&config, 1);
+    let own = namespace(&config);
+    kubectl(
+        &config,
+        &[
+            "delete",
+            "pod",
+            "-n",
+            &own,
+            "-l",
+            "flora-bench.dev/role=target",
+            "--wait=false",
+        ],
+    );
+    let (code, stderr) = run.end();
+    assert!([0, 4].contains(&code), "{code}: {stderr}");
+    let trials = trials(out.path());
+    assert_eq!(trials[0]["status"], "failed", "{stderr}");
+    assert!(error(&trials[0]).contains("was deleted"), "{}", trials[0]);
+    assert_ne!(trials[1]["status"], "failed", "{}", trials[1]);
+    assert_eq!(state(&config), before);
+    verified(out.path());
+}
+
+#[test]
+fn an_agent_that_crashes_again_and_again_is_told_with_its_last_words() {
+    let test = "kubernetes::an_agent_that_crashes_again_and_again_is_told_with_its_last_words";
+    let Some(config) = kubeconfig(test) else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let text = "question: q\nagent:\n  version: '1'\n  startup_timeout: 40s\n  processes: []\nkubernetes:\n  manifests: [agent.yaml]\n";
+    let files = scenarios(&[("crashing", text)]);
+    // A target that does not know its own option.
+    let manifest = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec:\n  selector: {matchLabels: {app: agent}}\n  template:\n    metadata: {labels: {app: agent}}\n    spec:\n      containers:\n      - name: agent\n        image: flora-bench/target-app:0.1.0\n        args: [--no-such-option]\n";
+    std::fs::write(files.path().join("agent.yaml"), manifest).unwrap();
+    let own = files.path().to_str().unwrap();
+    let mut command = scenario(&config, out.path(), &["crashing"], &["--scenarios", own]);
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, 3, "{stderr}");
+    for part in ["--no-such-option", "agent"] {
+        assert!(stderr.contains(part), "{part} not in: {stderr}");
+    }
+    assert_eq!(state(&config), before);
+}
+
+/// `FLORA_BENCH_TEST_KUBELET_PIDS` says where a node's kubelet has its process id, `NODE` standing
+/// for the node.
+#[test]
+fn a_node_whose_kubelet_stops_fails_its_trial() {
+    let test = "kubernetes::a_node_whose_kubelet_stops_fails_its_trial";
+    let Some(config) = kubeconfig(test) else {
+        return;
+    };
+    let Ok(pids) = std::env::var("FLORA_BENCH_TEST_KUBELET_PIDS") else {
+        return skip_without_cluster(test);
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let mut command = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"]);
+    let mut run = Running::start(&mut command, out.path());
+    run.in_window(&config, 1);
+    let place = "jsonpath={.items[0].spec.nodeName}";
+    let own = namespace(&config);
+    let node = kubectl(
+        &config,
+        &[
+            "get",
+            "pods",
+            "-n",
+            &own,
+            "-l",
+            "flora-bench.dev/role=target",
+            "-o",
+            place,
+        ],
+    );
+    let pid = std::fs::read_to_string(pids.replace("NODE", &node)).unwrap();
+    let pid = nix::unistd::Pid::from_raw(pid.trim().parse().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
+    let ready = || {
+        kubectl(
+            &config,
+            &[
+                "get",
+                "node",
+                &node,
+                "-o",
+                "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}",
+            ],
+        )
+    };
+    let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        until("the node is not ready", Duration::from_secs(100), || {
+            ready() != "True"
+        });
+    }));
+    // Long enough for the run to have looked.
+    std::thread::sleep(Duration::from_secs(5));
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
+    noticed.unwrap();
+    let (code, stderr) = run.end();
+    until("the node is ready again", Duration::from_secs(60), || {
+        ready() == "True"
+    });
+    assert_eq!(code, 4, "{stderr}");
+    let trials = trials(out.path());
+    assert!(
+        error(&trials[0]).contains(&format!("node {node} is not ready any more")),
+        "{}",
+        trials[0]
+    );
+    until("everything is given back", Duration::from_secs(60), || {
+        state(&config) == before
+    });
+}
+
+#[test]
+fn victoria_metrics_may_start_anew() {
+    let Some(config) = kubeconfig("kubernetes::victoria_metrics_may_start_anew") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let mut command = scenario(&config, out.path(), &["baseline"], &["--measure", "15s"]);
+    let mut run = Running::start(&mut command, out.path());
+    run.in_window(&config, 1);
+    let own = namespace(&config);
+    kubectl(
+        &config,
+        &[
+            "delete",
+            "pod",
+            "-n",
+            &own,
+            "-l",
+            "flora-bench.dev/role=metrics",
+        ],
+    );
+    let (code, stderr) = run.end();
+    assert!([0, 4].contains(&code), "{code}: {stderr}");
+    // Its figures are a second opinion; the observer's are complete.
+    let trials = trials(out.path());
+    assert_ne!(trials[0]["status"], "failed", "{}", trials[0]);
+    assert!(
+        trials[0]["requests"].as_u64().unwrap() > 1000,
+        "{}",
+        trials[0]
+    );
+    assert_eq!(state(&config), before);
+    verified(out.path());
+}
+
+/// A way to the API server that can be cut.
+struct Way {
+    kubeconfig: PathBuf,
+    away: Arc<AtomicBool>,
+    open: Arc<Mutex<Vec<TcpStream>>>,
+    _directory: tempfile::TempDir,
+}
+
+impl Way {
+    fn to(config: &Path) -> Self {
+        let text = std::fs::read_to_string(config).unwrap();
+        let (_, rest) = text.split_once("server: https://").unwrap();
+        let server = rest.split_whitespace().next().unwrap().to_owned();
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let own = listener.local_addr().unwrap().to_string();
+        let directory = tempfile::tempdir().unwrap();
+        let kubeconfig = directory.path().join("kubeconfig");
+        std::fs::write(&kubeconfig, text.replace(&server, &own)).unwrap();
+        let away = Arc::new(AtomicBool::new(false));
+        let open = Arc::new(Mutex::new(Vec::new()));
+        let (cut, kept) = (Arc::clone(&away), Arc::clone(&open));
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(upstream) = TcpStream::connect(&server) else {
+                    continue;
+                };
+                let ends = [client, upstream].map(|end| (end.try_clone().unwrap(), end));
+                let [(client, a), (upstream, b)] = ends;
+                kept.lock()
+                    .unwrap()
+                    .extend([client.try_clone().unwrap(), upstream.try_clone().unwrap()]);
+                std::thread::spawn(move || carry(client, b));
+                std::thread::spawn(move || carry(upstream, a));
+            }
+        });
+        Way {
+            kubeconfig,
+            away,
+            open,
+            _directory: directory,
+        }
+    }
+
+    fn cut(&self) {
+        self.away.store(true, Ordering::SeqCst);
+        for stream in self.open.lock().unwrap().drain(..) {
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        self.away.store(false, Ordering::SeqCst);
+    }
+}
+
+fn carry(mut from: TcpStream, mut to: TcpStream) {
+    let mut buffer = [0; 16 * 1024];
+    while let Ok(read @ 1..) = from.read(&mut buffer) {
+        if to.write_all(&buffer[..read]).is_err() {
+            break;
+        }
+    }
+    let _ = to.shutdown(Shutdown::Both);
+}
+
+#[test]
+fn an_api_server_that_is_away_for_twenty_seconds_costs_no_trial() {
+    let test = "kubernetes::an_api_server_that_is_away_for_twenty_seconds_costs_no_trial";
+    let Some(config) = kubeconfig(test) else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let way = Way::to(&config);
+    let out = tempfile::tempdir().unwrap();
+    let mut command = scenario(
+        &way.kubeconfig,
+        out.path(),
+        &["baseline"],
+        &["--measure", "30s"],
+    );
+    let mut run = Running::start(&mut command, out.path());
+    run.in_window(&config, 1);
+    way.cut();
+    std::thread::sleep(Duration::from_secs(20));
+    way.mend();
+    let (code, stderr) = run.end();
+    assert!([0, 4].contains(&code), "{code}: {stderr}");
+    let trials = trials(out.path());
+    assert_ne!(trials[0]["status"], "failed", "{}", trials[0]);
+    assert_eq!(state(&config), before);
+    verified(out.path());
+}
+
+/// What `deploy/rbac.yaml` grants is enough, and all that is there.
+#[test]
+fn the_documented_rights_suffice() {
+    let Some(config) = kubeconfig("kubernetes::the_documented_rights_suffice") else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let file = crate::support::repository().join("deploy/rbac.yaml");
+    let file = file.to_str().unwrap();
+    kubectl(&config, &["apply", "-f", file]);
+    let token = kubectl(
+        &config,
+        &["-n", "flora-bench", "create", "token", "flora-bench"],
+    );
+    let text = std::fs::read_to_string(&config).unwrap();
+    let mut of_account: Value = serde_saphyr::from_str(&text).unwrap();
+    of_account["users"][0]["user"] = serde_json::json!({"token": token.trim()});
+    let directory = tempfile::tempdir().unwrap();
+    let restricted = directory.path().join("kubeconfig");
+    // JSON is YAML.
+    std::fs::write(&restricted, of_account.to_string()).unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let (code, stdout, stderr) = run(&mut scenario(&restricted, out.path(), &["flora"], &[]));
+    let doctor = run(crate::support::flora_bench()
+        .args(["doctor", "--backend", "kubernetes", "--kubeconfig"])
+        .arg(&restricted));
+    kubectl(&config, &["delete", "-f", file]);
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    assert_eq!(
+        entry(&report(out.path()), "flora")["telemetry_yield_ratio"],
+        1.0
+    );
+    for missing in ["forbidden", "no observer"] {
+        assert!(!stderr.contains(missing), "{stderr}");
+    }
+    assert!(!doctor.1.contains("is missing"), "{}", doctor.1);
+    assert_eq!(state(&config), before);
+}
+
+/// Three arms with everything of theirs, to the comparison.
+#[test]
+fn flora_and_opentelemetry_are_compared() {
+    let test = "kubernetes::flora_and_opentelemetry_are_compared";
+    let Some(config) = kubeconfig(test) else {
+        return;
+    };
+    if !crate::support::cluster_images()
+        .iter()
+        .any(|image| image.contains("collector"))
+    {
+        return skip(
+            test,
+            "FLORA_BENCH_TEST_IMAGES names no image of the Collector",
+        );
+    }
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let arms = ["flora-go", "opentelemetry"];
+    let blocks = ["--blocks", "2", "--measure", "10s"];
+    let (code, stdout, stderr) = run(&mut scenario(&config, out.path(), &arms, &blocks));
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    let report = report(out.path());
+    let compared = report["comparisons"].as_array().unwrap();
+    for arm in arms {
+        let own = entry(&report, arm);
+        assert_eq!(own["telemetry_yield_ratio"], 1.0, "{own}");
+        assert!(
+            compared.iter().any(|one| one["scenario"] == arm
+                && one["metric"] == "cpu_seconds_per_request"
+                && one["subject"] == "target"),
+            "{stdout}"
+        );
+    }
+    for trial in trials(out.path()) {
+        assert_ne!(trial["status"], "failed", "{trial}");
+    }
+    assert_eq!(state(&config), before);
+    verified(out.path());
+}
