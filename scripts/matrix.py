@@ -245,8 +245,9 @@ def chart(directory):
                    f'<text x="{left - 12}" y="{y - 8}" text-anchor="end" fill="#555">{language}</text>')
         for column, level in enumerate(levels):
             report = next((r for l, lang, r in panels if (l, lang) == (level, language)), None)
-            total = report and change(report, name, "cpu_seconds_per_request", "total")
             target = report and change(report, name, "cpu_seconds_per_request", "target")
+            # Without an agent, the target is all there is.
+            total = report and (change(report, name, "cpu_seconds_per_request", "total") or target)
             x0 = left + column * (width + gap)
             if not total or not target:
                 measured = report and name in dict(scenarios(report))
@@ -263,10 +264,10 @@ def chart(directory):
             out.append(f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{y - 12.5}" y2="{y - 12.5}" stroke="#222"/>')
             words = f"{total['overhead'] * 1e6:.1f}"
             at = high + 6
-            anchor = "start"
+            anchor, ink = "start", "#222"
             if at > x0 + width - 24:
-                at, anchor = low - 6, "end"
-            out.append(f'<text x="{at:.1f}" y="{y - 8}" text-anchor="{anchor}">{words}</text>')
+                at, anchor, ink = low - 6, "end", "#fff"
+            out.append(f'<text x="{at:.1f}" y="{y - 8}" text-anchor="{anchor}" fill="{ink}">{words}</text>')
         last = language
     out.append("</svg>")
     (directory / "overhead.svg").write_text("\n".join(out) + "\n")

@@ -21,6 +21,11 @@ use crate::trial::{
 const OFFERED_RATE_MIN: f64 = 0.99;
 /// Share of its CPUs that the load driver may use; beyond it, it measures itself.
 const LOAD_CPU_MAX: f64 = 0.8;
+/// How far off the window's length the readings at its edges may be: a share of it, and seconds more.
+const EDGE_SHARE: f64 = 0.05;
+const EDGE_SECONDS: f64 = 0.03;
+/// The backend whose harness reads the counters itself.
+const LOCAL: &str = "local";
 /// Share of the machine's time that the hypervisor may take away.
 const STEAL_MAX: f64 = 0.02;
 
@@ -395,6 +400,10 @@ fn checks(
         );
     }
 
+    if let Some(detail) = held_up(plan, view, window) {
+        add("edges", Invalidates, false, detail);
+    }
+
     let completed = view.load(Reading::RequestsCompleted);
     match completed {
         Some(completed) if window > 0.0 => {
@@ -547,6 +556,40 @@ fn checks(
         );
     }
     checks
+}
+
+/// Whether a harness that was held up (suspended, starved) read its counters at other moments than
+/// the window's edges: then what lies between them is not what the requests cost. Said only where
+/// it is so. In a cluster, edges are the observers' readings, which are a second apart.
+fn held_up(plan: &Plan, view: &View<'_>, window: f64) -> Option<String> {
+    if plan.backend != LOCAL || window <= 0.0 {
+        return None;
+    }
+    let (least, most) = match plan.slices {
+        0 | 1 => (window, window),
+        slices => {
+            let turn = plan.measure_seconds / f64::from(slices);
+            (turn, turn + plan.pause_seconds)
+        }
+    };
+    let mut open = None;
+    for sample in view.of(Subject::Target, Reading::CpuUsageSecondsTotal) {
+        match (sample.edge, open) {
+            (Some(Edge::Open), _) => open = Some(sample.time),
+            (Some(Edge::Close), Some(opened)) => {
+                let apart = sample.time - opened;
+                if apart < least * (1.0 - EDGE_SHARE) - EDGE_SECONDS
+                    || apart > most * (1.0 + EDGE_SHARE) + EDGE_SECONDS
+                {
+                    return Some(format!(
+                        "the counters were read {apart:.3} s apart for {least:.3} s of load: the harness was held up"
+                    ));
+                }
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 /// What is asked of the agent, and of eBPF programs that nobody asked for.

@@ -5,8 +5,8 @@
 //! - [`mod@calibrate`] measures a known cost
 //! - [`measure`] is what every command that measures shares; [`cluster`] is what names a cluster
 //! - [`mod@resume`] finishes a run that was cut short
-//! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@verify`], [`mod@gate`]
-//!   work from records alone
+//! - [`mod@report`], [`mod@compare`], [`mod@history`], [`mod@export`], [`mod@price`], [`mod@verify`],
+//!   [`mod@gate`] work from records alone
 //! - [`mod@list`], [`mod@doctor`] say what there is, what this machine offers
 //! - [`mod@setup`] builds programs of others
 //! - [`mod@clean`] removes leftovers, [`mod@schema`] prints JSON Schemas
@@ -33,6 +33,7 @@ pub mod history;
 pub mod list;
 pub mod measure;
 pub mod observe;
+pub mod price;
 pub mod progress;
 pub mod report;
 pub mod resume;
@@ -83,6 +84,7 @@ enum Command {
     Compare(compare::Arguments),
     History(history::Arguments),
     Export(export::Arguments),
+    Price(price::Arguments),
     Resume(resume::Arguments),
     Verify(verify::Arguments),
     Gate(gate::Arguments),
@@ -125,6 +127,7 @@ pub fn main() -> ExitCode {
         Command::Compare(arguments) => compare::run(arguments),
         Command::History(arguments) => history::run(arguments),
         Command::Export(arguments) => export::run(arguments),
+        Command::Price(arguments) => price::run(arguments),
         Command::Resume(arguments) => resume::run(arguments),
         Command::Verify(arguments) => verify::run(arguments),
         Command::Gate(arguments) => gate::run(arguments),

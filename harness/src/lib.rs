@@ -24,6 +24,7 @@
 //! - [`compare`]: two runs, or two arms of one → what changed
 //! - [`history`]: many runs over time
 //! - [`export`]: a run in formats that other tools read
+//! - [`price`]: what overheads cost in money
 //! - [`fingerprint`], [`workspace`], [`setup`]: where and with what; programs that are built first
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
@@ -52,6 +53,7 @@ pub mod observe;
 pub mod observer;
 pub mod owner;
 pub mod plan;
+pub mod price;
 pub mod program;
 pub mod record;
 pub mod report;

@@ -212,7 +212,7 @@ pub fn calibrated_rate(capacity: f64) -> f64 {
 }
 
 /// How long a block of these arms takes, one trial after another or in turns, without
-/// starting and stopping.
+/// starting and stopping, but for what agents need until they report.
 pub fn block_seconds(
     arms: &[Scenario],
     measure_seconds: f64,
@@ -220,12 +220,15 @@ pub fn block_seconds(
     pause_seconds: f64,
 ) -> f64 {
     let warmups = arms.iter().map(|arm| arm.trials.warmup_seconds);
+    // Each arm's first, checked request is awaited in its telemetry.
+    let telemetry = |arm: &Scenario| Some(arm.agent.as_ref()?.telemetry.as_ref()?.settle_seconds());
+    let proofs: f64 = arms.iter().filter_map(telemetry).sum();
     if slices <= 1 {
         let longest = warmups.fold(0.0, f64::max);
-        return arms.len() as f64 * (longest + measure_seconds);
+        return proofs + arms.len() as f64 * (longest + measure_seconds);
     }
     let each = measure_seconds + f64::from(slices + 1) * pause_seconds;
-    warmups.sum::<f64>() + arms.len() as f64 * each + settle_seconds(arms)
+    proofs + warmups.sum::<f64>() + arms.len() as f64 * each + settle_seconds(arms)
 }
 
 /// How long the counters of all targets and agents take to be read, in seconds.

@@ -1,6 +1,7 @@
 //! `flora-bench scenario`: measures.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
 
@@ -25,6 +26,9 @@ use crate::scenario::{Agent, BASELINE, Scenario, TWIN};
 /// (`BPF_CGROUP_MAX_PROGS` in `kernel/bpf/cgroup.c`).
 const COPIES_MAX: u32 = 64;
 
+/// How long everything that can run on one machine takes, where nothing else is said.
+const ALL: Duration = Duration::from_secs(20 * 60);
+
 /// Measure one or more scenarios.
 ///
 /// Every scenario but `baseline` is measured against `baseline` in the same
@@ -34,7 +38,8 @@ const COPIES_MAX: u32 = 64;
 /// take turns under load. Without --rate the baseline's capacity is measured
 /// first and two fifths of it are offered.
 ///
-/// `all` makes a run for each baseline, one after another.
+/// `all` makes a run for each baseline, one after another, on one machine in
+/// 20 minutes together unless --time or --blocks says otherwise.
 ///
 /// Examples:
 ///   flora-bench scenario baseline
@@ -70,9 +75,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     measure::block_on(carry_out(arguments))
 }
 
-async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
+async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
+    let runs = runs(&arguments)?;
+    let time = time(&arguments);
+    let in_all: usize = runs.iter().map(|run| run.arms.len()).sum();
     let mut outcome = Ok(());
-    for Asked { arms, amplified } in runs(&arguments)? {
+    for Asked { arms, amplified } in runs {
+        // Runs that follow one another share the time by their arms.
+        let share = arms.len() as f64 / in_all as f64;
+        arguments.options.time = time.map(|time| time.mul_f64(share));
         match measure_one(&arguments, arms, amplified).await {
             // The next run has other arms, which this says nothing about.
             Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
@@ -80,6 +91,19 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         }
     }
     outcome
+}
+
+/// How long all that was asked for may take.
+fn time(arguments: &Arguments) -> Option<Duration> {
+    let Options {
+        time,
+        blocks,
+        backend,
+        ..
+    } = &arguments.options;
+    let all = arguments.names.iter().any(|name| name == "all");
+    let on_one_machine = matches!(backend, BackendName::Local);
+    time.or_else(|| (all && on_one_machine && blocks.is_none()).then_some(ALL))
 }
 
 async fn measure_one(

@@ -8,7 +8,7 @@ use flora_bench::intake::{Addresses, SUBCOMMAND};
 
 use crate::support::flora_bench;
 
-mod encode;
+pub mod encode;
 mod limits;
 mod protocols;
 mod runs;

@@ -160,6 +160,31 @@ fn an_agent_that_crashes_again_and_again_is_told_with_its_last_words() {
     assert_eq!(state(&config), before);
 }
 
+#[test]
+fn a_kind_that_nobody_serves_is_told_and_nothing_stays() {
+    let Some(config) =
+        kubeconfig("kubernetes::a_kind_that_nobody_serves_is_told_and_nothing_stays")
+    else {
+        return;
+    };
+    let _alone = alone();
+    let before = state(&config);
+    let out = tempfile::tempdir().unwrap();
+    let text = "question: q\nagent:\n  version: '1'\n  processes: []\nkubernetes:\n  manifests: [agent.yaml]\n";
+    let files = scenarios(&[("operated", text)]);
+    let manifest =
+        "apiVersion: vendor.example/v1\nkind: Vizier\nmetadata: {name: agent}\nspec: {}\n";
+    std::fs::write(files.path().join("agent.yaml"), manifest).unwrap();
+    let own = files.path().to_str().unwrap();
+    let mut command = scenario(&config, out.path(), &["operated"], &["--scenarios", own]);
+    let (code, _, stderr) = run(&mut command);
+    assert_eq!(code, 3, "{stderr}");
+    for part in ["Vizier", "vendor.example/v1", "install the operator"] {
+        assert!(stderr.contains(part), "{part} not in: {stderr}");
+    }
+    assert_eq!(state(&config), before);
+}
+
 /// `FLORA_BENCH_TEST_KUBELET_PIDS` says where a node's kubelet has its process id, `NODE` standing
 /// for the node.
 #[test]

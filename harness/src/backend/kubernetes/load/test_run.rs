@@ -6,8 +6,8 @@
 use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
 use serde_json::{Value, json};
 
-use super::job::{self, SCRIPT};
 use super::LoadOrder;
+use super::job::{self, SCRIPT};
 use crate::backend::kubernetes::object::{self, Run};
 
 /// The API group.
