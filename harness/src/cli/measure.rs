@@ -1,9 +1,9 @@
 //! What every command that measures shares.
 //!
 //! # Layout
-//! - [`mod@options`]: what the command line says
-//! - [`planning`]: from there and scenarios to a plan
-//! - [`bench`]: a place to carry it out, and whether it came to its end
+//! - `options`: what the command line says
+//! - `planning`: from there and scenarios to a plan
+//! - `bench`: a place to carry it out, and whether it came to its end
 
 mod bench;
 mod options;
