@@ -15,7 +15,7 @@ use crate::backend::kubernetes::{backend, owner, show};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::Fingerprint;
-use crate::plan::{LeftOut, LoadPlan, Plan, RateSource};
+use crate::plan::{self, LeftOut, LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
 use crate::scenario::library::Library;
@@ -39,7 +39,7 @@ const ALL: Duration = Duration::from_secs(20 * 60);
 /// first and two fifths of it are offered.
 ///
 /// `all` makes a run for each baseline, one after another, on one machine in
-/// 20 minutes together unless --time or --blocks says otherwise.
+/// 20 minutes together at most, unless --time or --blocks says otherwise.
 ///
 /// Examples:
 ///   flora-bench scenario baseline
@@ -77,13 +77,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 
 async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
     let runs = runs(&arguments)?;
+    let given = arguments.options.time;
     let time = time(&arguments);
     let in_all: usize = runs.iter().map(|run| run.arms.len()).sum();
     let mut outcome = Ok(());
     for Asked { arms, amplified } in runs {
         // Runs that follow one another share the time by their arms.
         let share = arms.len() as f64 / in_all as f64;
-        arguments.options.time = time.map(|time| time.mul_f64(share));
+        let time = time.map(|time| time.mul_f64(share));
+        // What nobody asked for is a bound, not an aim.
+        arguments.options.time = time.filter(|time| given.is_some() || takes_longer(&arms, *time));
         match measure_one(&arguments, arms, amplified).await {
             // The next run has other arms, which this says nothing about.
             Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
@@ -91,6 +94,17 @@ async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
         }
     }
     outcome
+}
+
+/// Whether the blocks that these arms ask for take longer than that.
+fn takes_longer(arms: &[Scenario], time: Duration) -> bool {
+    let trials = || arms.iter().map(|arm| &arm.trials);
+    let measure = trials().map(|t| t.measure_seconds).fold(0.0, f64::max);
+    let pause = trials().map(|t| t.pause_seconds).fold(0.0, f64::max);
+    let slices = plan::common_slices(trials().map(|t| (t.measure_seconds, t.slices)));
+    let blocks = trials().map(|t| t.blocks).max().unwrap_or(1);
+    let block = plan::block_seconds(arms, measure, slices, pause);
+    f64::from(blocks) * block > time.as_secs_f64()
 }
 
 /// How long all that was asked for may take.
