@@ -221,8 +221,7 @@ pub fn block_seconds(
 ) -> f64 {
     let warmups = arms.iter().map(|arm| arm.trials.warmup_seconds);
     // Each arm's first, checked request is awaited in its telemetry.
-    let telemetry = |arm: &Scenario| Some(arm.agent.as_ref()?.telemetry.as_ref()?.settle_seconds());
-    let proofs: f64 = arms.iter().filter_map(telemetry).sum();
+    let proofs: f64 = arms.iter().filter_map(reported_after).sum();
     if slices <= 1 {
         let longest = warmups.fold(0.0, f64::max);
         return proofs + arms.len() as f64 * (longest + measure_seconds);
@@ -231,15 +230,19 @@ pub fn block_seconds(
     proofs + warmups.sum::<f64>() + arms.len() as f64 * each + settle_seconds(arms)
 }
 
+/// How long an arm's agent takes until it has reported a request, where it says what it reports.
+fn reported_after(arm: &Scenario) -> Option<f64> {
+    let telemetry = arm.agent.as_ref()?.telemetry.as_ref();
+    telemetry.map(Telemetry::settle_seconds)
+}
+
 /// How long the counters of all targets and agents take to be read, in seconds.
 pub const READING_SECONDS: f64 = 0.25;
 
 /// How long it takes until every agent has reported what was asked before the first turn, and
 /// until that is read.
 fn settle_seconds<'a>(arms: impl IntoIterator<Item = &'a Scenario>) -> f64 {
-    let telemetry = |arm: &'a Scenario| arm.agent.as_ref()?.telemetry.as_ref();
-    let reported = arms.into_iter().filter_map(telemetry);
-    let longest = reported.map(Telemetry::settle_seconds).reduce(f64::max);
+    let longest = arms.into_iter().filter_map(reported_after).reduce(f64::max);
     longest.map_or(0.0, |longest| longest + READING_SECONDS)
 }
 

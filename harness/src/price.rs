@@ -17,7 +17,7 @@ use crate::report::table::{
     Align::{Left, Right},
     Table,
 };
-use crate::report::{Comparison, Report};
+use crate::report::{Comparison, Interval, Report};
 use crate::sample::Subject;
 use crate::yaml::{self, YamlError};
 
@@ -64,42 +64,30 @@ impl Prices {
     }
 }
 
-/// An amount of money with its interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Amount {
-    /// The estimate.
-    pub estimate: f64,
-    /// The interval's lower end, where there is one.
-    pub low: Option<f64>,
-    /// Its upper end.
-    pub high: Option<f64>,
+/// What a difference comes to when one unit of it costs this.
+fn priced(difference: &Comparison, price: f64) -> Interval {
+    let difference = Interval {
+        estimate: difference.overhead,
+        low: difference.overhead_low,
+        high: difference.overhead_high,
+    };
+    times(difference, price)
 }
 
-impl Amount {
-    /// What a difference comes to when one unit of it costs this.
-    fn of(difference: &Comparison, price: f64) -> Self {
-        Amount {
-            estimate: difference.overhead * price,
-            low: difference.overhead_low.map(|low| low * price),
-            high: difference.overhead_high.map(|high| high * price),
-        }
+fn times(amount: Interval, factor: f64) -> Interval {
+    Interval {
+        estimate: amount.estimate * factor,
+        low: amount.low.map(|low| low * factor),
+        high: amount.high.map(|high| high * factor),
     }
+}
 
-    fn plus(self, other: Amount) -> Self {
-        let both = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
-        Amount {
-            estimate: self.estimate + other.estimate,
-            low: both(self.low, other.low),
-            high: both(self.high, other.high),
-        }
-    }
-
-    fn times(self, factor: f64) -> Self {
-        Amount {
-            estimate: self.estimate * factor,
-            low: self.low.map(|low| low * factor),
-            high: self.high.map(|high| high * factor),
-        }
+fn sum(a: Interval, b: Interval) -> Interval {
+    let both = |a: Option<f64>, b: Option<f64>| Some(a? + b?);
+    Interval {
+        estimate: a.estimate + b.estimate,
+        low: both(a.low, b.low),
+        high: both(a.high, b.high),
     }
 }
 
@@ -111,13 +99,13 @@ pub struct ArmPrice {
     /// Whose overhead: `total` where there is an agent beside the target, else `target`.
     pub subject: Subject,
     /// CPU time, for a million requests.
-    pub cpu_per_million_requests: Amount,
+    pub cpu_per_million_requests: Interval,
     /// Memory, for the time that a million requests take at the run's rate; none where it was not measured.
-    pub memory_per_million_requests: Option<Amount>,
+    pub memory_per_million_requests: Option<Interval>,
     /// Both, for a million requests.
-    pub per_million_requests: Amount,
+    pub per_million_requests: Interval,
     /// Both, for a month of all replicas at the run's rate each.
-    pub per_month: Amount,
+    pub per_month: Interval,
 }
 
 /// What a run's overheads cost.
@@ -135,8 +123,9 @@ pub struct Bill {
     pub arms: Vec<ArmPrice>,
 }
 
-/// Prices what a report says of its arms at this rate.
-pub fn bill(report: &Report, rate: f64, prices: Prices, replicas: u32) -> Bill {
+/// Prices what a report says of its arms at its rate.
+pub fn bill(report: &Report, prices: Prices, replicas: u32) -> Bill {
+    let rate = report.request_rate;
     let cpu = REQUESTS / HOUR_SECONDS * prices.core_hour;
     let memory = REQUESTS / rate / HOUR_SECONDS / GIBIBYTE * prices.gibibyte_hour;
     let months = rate * HOUR_SECONDS * MONTH_HOURS / REQUESTS * f64::from(replicas);
@@ -151,17 +140,16 @@ pub fn bill(report: &Report, rate: f64, prices: Prices, replicas: u32) -> Bill {
         let (subject, difference) = [Subject::Total, Subject::Target]
             .into_iter()
             .find_map(|subject| Some((subject, find(Metric::CpuSecondsPerRequest, subject)?)))?;
-        let cpu = Amount::of(difference, cpu);
-        let held =
-            find(Metric::MemoryWorkingSetBytes, subject).map(|held| Amount::of(held, memory));
-        let both = held.map_or(cpu, |held| cpu.plus(held));
+        let cpu = priced(difference, cpu);
+        let held = find(Metric::MemoryWorkingSetBytes, subject).map(|held| priced(held, memory));
+        let both = held.map_or(cpu, |held| sum(cpu, held));
         Some(ArmPrice {
             scenario: scenario.name.clone(),
             subject,
             cpu_per_million_requests: cpu,
             memory_per_million_requests: held,
             per_million_requests: both,
-            per_month: both.times(months),
+            per_month: times(both, months),
         })
     });
     Bill {
@@ -213,7 +201,7 @@ pub fn render(bill: &Bill) -> String {
     page.text
 }
 
-fn amount(amount: Amount) -> String {
+fn amount(amount: Interval) -> String {
     let largest = [Some(amount.estimate), amount.low, amount.high];
     let largest = largest
         .into_iter()
@@ -281,7 +269,7 @@ mod tests {
     /// By hand: 100 µs of a million requests are 100 s of a core, 1/36 of an hour: 0.001.
     #[test]
     fn a_million_requests() {
-        let cpu = Amount::of(
+        let cpu = priced(
             &difference(Metric::CpuSecondsPerRequest, 100e-6),
             REQUESTS / HOUR_SECONDS * prices().core_hour,
         );

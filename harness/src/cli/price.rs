@@ -54,7 +54,7 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     record::require_run(&directory)?;
     let records = Records::read_without_samples(&directory)?;
     let report = report::build::build(&records);
-    let bill = price::bill(&report, records.plan.load.rate, prices, arguments.replicas);
+    let bill = price::bill(&report, prices, arguments.replicas);
     if bill.arms.is_empty() {
         return Err(Failure::message(
             exit::USAGE,

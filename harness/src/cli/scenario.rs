@@ -15,7 +15,7 @@ use crate::backend::kubernetes::{backend, owner, show};
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::Fingerprint;
-use crate::plan::{self, LeftOut, LoadPlan, Plan, RateSource};
+use crate::plan::{LeftOut, LoadPlan, Plan, RateSource};
 use crate::record::Recorder;
 use crate::report;
 use crate::scenario::library::Library;
@@ -78,15 +78,15 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
     let runs = runs(&arguments)?;
     let given = arguments.options.time;
-    let time = time(&arguments);
+    let all = arguments.names.iter().any(|name| name == "all");
+    let bound = (all && matches!(arguments.options.backend, BackendName::Local)).then_some(ALL);
     let in_all: usize = runs.iter().map(|run| run.arms.len()).sum();
     let mut outcome = Ok(());
     for Asked { arms, amplified } in runs {
         // Runs that follow one another share the time by their arms.
         let share = arms.len() as f64 / in_all as f64;
-        let time = time.map(|time| time.mul_f64(share));
-        // What nobody asked for is a bound, not an aim.
-        arguments.options.time = time.filter(|time| given.is_some() || takes_longer(&arms, *time));
+        arguments.options.time = given.map(|time| time.mul_f64(share));
+        arguments.options.bound = bound.map(|bound| bound.mul_f64(share));
         match measure_one(&arguments, arms, amplified).await {
             // The next run has other arms, which this says nothing about.
             Err(failure) if failure.code == exit::INVALID => outcome = outcome.and(Err(failure)),
@@ -94,30 +94,6 @@ async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
         }
     }
     outcome
-}
-
-/// Whether the blocks that these arms ask for take longer than that.
-fn takes_longer(arms: &[Scenario], time: Duration) -> bool {
-    let trials = || arms.iter().map(|arm| &arm.trials);
-    let measure = trials().map(|t| t.measure_seconds).fold(0.0, f64::max);
-    let pause = trials().map(|t| t.pause_seconds).fold(0.0, f64::max);
-    let slices = plan::common_slices(trials().map(|t| (t.measure_seconds, t.slices)));
-    let blocks = trials().map(|t| t.blocks).max().unwrap_or(1);
-    let block = plan::block_seconds(arms, measure, slices, pause);
-    f64::from(blocks) * block > time.as_secs_f64()
-}
-
-/// How long all that was asked for may take.
-fn time(arguments: &Arguments) -> Option<Duration> {
-    let Options {
-        time,
-        blocks,
-        backend,
-        ..
-    } = &arguments.options;
-    let all = arguments.names.iter().any(|name| name == "all");
-    let on_one_machine = matches!(backend, BackendName::Local);
-    time.or_else(|| (all && on_one_machine && blocks.is_none()).then_some(ALL))
 }
 
 async fn measure_one(

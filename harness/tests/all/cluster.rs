@@ -123,7 +123,7 @@ impl Lab {
                 timeout_seconds: 5.0,
                 periods: Vec::new(),
             },
-            images: load::images(&self.cluster.images),
+            images: load::LoadImages::of(&self.cluster.images),
             group: self.group.clone(),
             cpus: 1,
             remote_write: None,

@@ -5,7 +5,7 @@ use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use flora_bench::analysis;
 use flora_bench::record::{self, Records};
@@ -14,6 +14,7 @@ use flora_bench::sample::Sample;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::lifecycle::wait_until_measuring;
 use crate::support::{flora_bench, leftovers, measuring, run, skip};
 
 fn short(out: &Path, measure: &str) -> Command {
@@ -57,8 +58,6 @@ fn records_that_are_damaged_anywhere_are_told_or_read() {
     let text = fs::read_to_string(&samples).unwrap();
     let first: Vec<&str> = text.split_inclusive('\n').take(60).collect();
     fs::write(&samples, first.concat()).unwrap();
-    let quiet = std::panic::take_hook();
-    std::panic::set_hook(Box::new(|_| {}));
     let mut panics = Vec::new();
     let mut untold = Vec::new();
     let mut tried = 0;
@@ -110,7 +109,6 @@ fn records_that_are_damaged_anywhere_are_told_or_read() {
         }
         fs::write(&path, &whole).unwrap();
     }
-    std::panic::set_hook(quiet);
     eprintln!("{tried} damaged runs were read");
     assert_eq!(panics, Vec::<String>::new());
     assert_eq!(untold, Vec::<String>::new());
@@ -212,13 +210,7 @@ fn a_harness_that_is_suspended_ends_as_it_should() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let mut child = short(out.path(), "4s").spawn().unwrap();
-    let samples = out.path().join("latest/samples.jsonl");
-    let began = Instant::now();
-    while !fs::read_to_string(&samples).is_ok_and(|text| text.contains("\"measure\"")) {
-        assert!(began.elapsed() < Duration::from_secs(120));
-        assert!(child.try_wait().unwrap().is_none(), "it ended too early");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until_measuring(out.path(), &mut child);
     let pid = Pid::from_raw(child.id() as i32);
     kill(pid, Signal::SIGSTOP).unwrap();
     std::thread::sleep(Duration::from_secs(6));

@@ -26,7 +26,7 @@ fn long_run(out: &Path) -> (Child, tempfile::TempDir) {
 }
 
 /// Waits until the run has written its first readings of a trial.
-fn wait_until_measuring(out: &Path, child: &mut Child) {
+pub fn wait_until_measuring(out: &Path, child: &mut Child) {
     let deadline = Instant::now() + Duration::from_secs(120);
     let samples = out.join("latest/samples.jsonl");
     while !std::fs::read_to_string(&samples).is_ok_and(|text| text.contains("\"measure\"")) {

@@ -391,7 +391,7 @@ impl KubernetesBackend {
                 CALIBRATION / 2.0,
                 CALIBRATION,
             ),
-            images: load::images(&self.cluster.images),
+            images: load::LoadImages::of(&self.cluster.images),
             group: self.load_group(),
             cpus: 1,
             remote_write: None,

@@ -41,12 +41,23 @@ const IMAGE: &str = "grafana/k6:1.1.0";
 /// What the operator starts the runners with, of the version that is documented.
 const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
-/// k6's image, and that of the operator's starter.
-pub fn images(images: &Images) -> (String, String) {
-    (
-        images.or("k6", IMAGE),
-        images.or("k6-operator-starter", STARTER_IMAGE),
-    )
+/// The images of a trial's load.
+#[derive(Clone, Debug)]
+pub struct LoadImages {
+    /// k6.
+    pub k6: String,
+    /// What the operator starts it with.
+    pub starter: String,
+}
+
+impl LoadImages {
+    /// The pinned ones, unless the command line gives others.
+    pub fn of(images: &Images) -> Self {
+        LoadImages {
+            k6: images.or("k6", IMAGE),
+            starter: images.or("k6-operator-starter", STARTER_IMAGE),
+        }
+    }
 }
 
 /// One trial's load.
@@ -60,8 +71,8 @@ pub struct LoadOrder {
     pub arm: String,
     /// What is sent; its address is the target's Service.
     pub spec: LoadSpec,
-    /// k6's image, and that of the operator's starter ([`images`]).
-    pub images: (String, String),
+    /// What it runs.
+    pub images: LoadImages,
     /// Where it runs.
     pub group: Group,
     /// CPUs that it gets.

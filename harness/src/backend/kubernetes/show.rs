@@ -76,7 +76,7 @@ pub fn plan(
                 plan.warmup_seconds,
                 plan.measure_seconds,
             ),
-            images: load::images(images),
+            images: load::LoadImages::of(images),
             group: Group::named(groups::LOAD),
             cpus: 1,
             remote_write: None,

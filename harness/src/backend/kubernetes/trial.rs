@@ -224,7 +224,7 @@ impl KubernetesBackend {
                 plan.warmup_seconds,
                 plan.measure_seconds,
             ),
-            images: load::images(&self.cluster.images),
+            images: load::LoadImages::of(&self.cluster.images),
             group: self.load_group(),
             cpus: LOAD_CPUS,
             remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),

@@ -404,7 +404,7 @@ impl LocalBackend {
             let counted = reader.requests().await.ok()?;
             let mut samples = vec![
                 one(Subject::Target, Reading::HttpRequestsTotal, served),
-                one(Subject::Agent, Reading::TelemetryRequestsTotal, counted),
+                telemetry_sample(&sampler, Phase::Warmup, counted),
             ];
             if let Some(delivered) = &system.delivered {
                 let intake = |reading, value| one(Subject::Intake, reading, value);

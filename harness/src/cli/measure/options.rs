@@ -24,6 +24,10 @@ pub struct Options {
     #[arg(long, value_name = "DURATION", value_parser = window, conflicts_with = "blocks")]
     pub time: Option<Duration>,
 
+    /// How long the run takes at most, where the scenarios' own number of blocks takes longer.
+    #[arg(skip)]
+    pub bound: Option<Duration>,
+
     /// Offered rate in requests per second; calibrated without it.
     #[arg(long, value_name = "R", value_parser = rate)]
     pub rate: Option<f64>,

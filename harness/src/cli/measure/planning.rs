@@ -201,26 +201,30 @@ impl Options {
                     .into(),
             );
         }
+        let block = plan::block_seconds(&arms, measure, slices, pause)
+            + self.trial_extra_seconds() * arms.len() as f64;
+        let fit = |time: Duration| {
+            let left = time.as_secs_f64() - PREPARATION_SECONDS;
+            (left / block).floor().min(10_000.0) as u32
+        };
         let blocks = match self.time {
-            None => arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1),
-            Some(time) => {
-                let block = plan::block_seconds(&arms, measure, slices, pause)
-                    + self.trial_extra_seconds() * arms.len() as f64;
-                let left = time.as_secs_f64() - PREPARATION_SECONDS;
-                let blocks = (left / block).floor();
-                if blocks < 1.0 {
-                    return Err(Failure::message(
-                        exit::USAGE,
-                        format!(
-                            "--time {} is too short for one block of {} arms, which takes about {:.0} s; give more time, or shorter trials with --warmup and --measure",
-                            humantime::format_duration(time),
-                            arms.len(),
-                            block + PREPARATION_SECONDS
-                        ),
-                    ));
-                }
-                (blocks as u32).min(10_000)
+            None => {
+                let wanted = arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1);
+                let bound = self.bound.filter(|_| self.blocks.is_none());
+                bound.map_or(wanted, |bound| wanted.min(fit(bound)).max(1))
             }
+            Some(time) if fit(time) < 1 => {
+                return Err(Failure::message(
+                    exit::USAGE,
+                    format!(
+                        "--time {} is too short for one block of {} arms, which takes about {:.0} s; give more time, or shorter trials with --warmup and --measure",
+                        humantime::format_duration(time),
+                        arms.len(),
+                        block + PREPARATION_SECONDS
+                    ),
+                ));
+            }
+            Some(time) => fit(time),
         };
         let seed = self.seed.unwrap_or_else(drawn_seed);
         let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();

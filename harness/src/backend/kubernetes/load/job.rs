@@ -65,7 +65,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
                     "securityContext": object::pod_security(USER),
                     "containers": [{
                         "name": CONTAINER,
-                        "image": order.images.0,
+                        "image": order.images.k6,
                         "imagePullPolicy": "IfNotPresent",
                         "args": args,
                         "env": environment(order),

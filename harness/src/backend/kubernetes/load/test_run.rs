@@ -36,7 +36,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
         "securityContext": object::pod_security(job::USER),
     });
     let own = json!({
-        "image": order.images.0,
+        "image": order.images.k6,
         "env": job::environment(order),
         "resources": job::resources(order),
         "containerSecurityContext": object::container_security(),
@@ -44,7 +44,7 @@ pub fn object(run: &Run, order: &LoadOrder) -> DynamicObject {
     // It only tells k6 to begin: curl, for a moment.
     let small = json!({"cpu": "50m", "memory": "32Mi"});
     let starter = json!({
-        "image": order.images.1,
+        "image": order.images.starter,
         "resources": {"requests": small, "limits": small},
         "containerSecurityContext": object::container_security(),
     });

@@ -25,10 +25,10 @@ fn order() -> LoadOrder {
             timeout_seconds: 5.0,
             periods: Vec::new(),
         },
-        images: (
-            "cluster.local/k6:1.8.1".into(),
-            "ghcr.io/grafana/k6-operator:starter-v1.6.0".into(),
-        ),
+        images: LoadImages {
+            k6: "cluster.local/k6:1.8.1".into(),
+            starter: "ghcr.io/grafana/k6-operator:starter-v1.6.0".into(),
+        },
         group: Group {
             name: "load".into(),
             nodes: Vec::new(),
