@@ -57,6 +57,37 @@ pub fn state(kubeconfig: &Path) -> String {
     state
 }
 
+/// A cluster as it is before a test's run, to itself, and where the run's records go.
+pub struct Grounds {
+    pub config: PathBuf,
+    pub before: String,
+    pub out: tempfile::TempDir,
+    _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+impl Grounds {
+    /// None after saying that the test is skipped.
+    pub fn start(test: &str) -> Option<Self> {
+        let config = kubeconfig(test)?;
+        let alone = alone();
+        Some(Grounds {
+            before: state(&config),
+            config,
+            out: tempfile::tempdir().unwrap(),
+            _alone: alone,
+        })
+    }
+
+    pub fn scenario(&self, names: &[&str], more: &[&str]) -> Command {
+        scenario(&self.config, self.out.path(), names, more)
+    }
+
+    #[track_caller]
+    pub fn is_as_it_was(&self) {
+        assert_eq!(state(&self.config), self.before);
+    }
+}
+
 pub fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) -> Command {
     let mut command = flora_bench();
     command.arg("scenario").args(names);
@@ -83,18 +114,15 @@ pub fn scenario(kubeconfig: &Path, out: &Path, names: &[&str], more: &[&str]) ->
 
 #[test]
 fn a_run_leaves_the_cluster_as_it_was() {
-    let Some(config) = kubeconfig("kubernetes::a_run_leaves_the_cluster_as_it_was") else {
+    let Some(grounds) = Grounds::start("kubernetes::a_run_leaves_the_cluster_as_it_was") else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
-    let (code, stdout, stderr) = run(&mut scenario(&config, out.path(), &["baseline"], &[]));
-    assert_eq!(state(&config), before);
+    let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &[]));
+    grounds.is_as_it_was();
     assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
-    let report = report(out.path());
+    let report = report(grounds.out.path());
     assert_eq!(report["scenarios"][0]["name"], "baseline", "{report}");
-    let objects = std::fs::read_to_string(out.path().join("latest/objects.yaml")).unwrap();
+    let objects = std::fs::read_to_string(grounds.out.path().join("latest/objects.yaml")).unwrap();
     assert!(objects.contains("kind: Deployment"), "{objects}");
 }
 
@@ -117,13 +145,11 @@ fn under_way(config: &Path, out: &Path) -> Child {
 
 #[test]
 fn an_interrupted_run_gives_everything_back() {
-    let Some(config) = kubeconfig("kubernetes::an_interrupted_run_gives_everything_back") else {
+    let Some(grounds) = Grounds::start("kubernetes::an_interrupted_run_gives_everything_back")
+    else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
-    let mut child = under_way(&config, out.path());
+    let mut child = under_way(&grounds.config, grounds.out.path());
     nix::sys::signal::kill(
         nix::unistd::Pid::from_raw(child.id() as i32),
         nix::sys::signal::Signal::SIGINT,
@@ -131,27 +157,25 @@ fn an_interrupted_run_gives_everything_back() {
     .unwrap();
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(130));
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
 }
 
 #[test]
 fn clean_gives_back_what_a_killed_run_took() {
-    let Some(config) = kubeconfig("kubernetes::clean_gives_back_what_a_killed_run_took") else {
+    let Some(grounds) = Grounds::start("kubernetes::clean_gives_back_what_a_killed_run_took")
+    else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
-    let mut child = under_way(&config, out.path());
+    let mut child = under_way(&grounds.config, grounds.out.path());
     // Long enough that pods are there too.
     std::thread::sleep(Duration::from_secs(5));
     child.kill().unwrap();
     child.wait().unwrap();
-    assert_ne!(state(&config), before);
+    assert_ne!(state(&grounds.config), grounds.before);
     let clean = || {
         run(flora_bench()
             .args(["clean", "--backend", "kubernetes", "--kubeconfig"])
-            .arg(&config))
+            .arg(&grounds.config))
     };
     let (code, stdout, stderr) = clean();
     assert_eq!(code, 0, "{stderr}");
@@ -160,24 +184,21 @@ fn clean_gives_back_what_a_killed_run_took() {
         "{stdout}"
     );
     assert!(stdout.contains("taint and lease of node"), "{stdout}");
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
     assert_eq!(clean().1, "nothing was left behind\n");
 }
 
 #[test]
 fn an_image_that_is_nowhere_is_told() {
-    let Some(config) = kubeconfig("kubernetes::an_image_that_is_nowhere_is_told") else {
+    let Some(grounds) = Grounds::start("kubernetes::an_image_that_is_nowhere_is_told") else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
     let missing = ["--image", "target-app=registry.invalid/nothing:1"];
-    let (code, _, stderr) = run(&mut scenario(&config, out.path(), &["baseline"], &missing));
+    let (code, _, stderr) = run(&mut grounds.scenario(&["baseline"], &missing));
     assert_eq!(code, 3, "{stderr}");
     assert!(
         stderr.contains("registry.invalid/nothing:1") && stderr.contains("can't be pulled"),
         "{stderr}"
     );
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
 }

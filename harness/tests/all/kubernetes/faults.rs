@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::cluster::{alone, kubeconfig, kubectl, scenario, state};
+use super::cluster::{Grounds, kubectl, scenario, state};
 use crate::support::{entry, report, run, scenarios, skip, skip_without_cluster, verified};
 
 /// Waits until something is true of the cluster.
@@ -102,20 +102,17 @@ fn namespace(config: &Path) -> String {
 
 #[test]
 fn a_target_that_is_deleted_fails_its_trial_only() {
-    let Some(config) = kubeconfig("kubernetes::a_target_that_is_deleted_fails_its_trial_only")
+    let Some(grounds) = Grounds::start("kubernetes::a_target_that_is_deleted_fails_its_trial_only")
     else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
     let blocks = ["--blocks", "2", "--measure", "12s"];
-    let mut command = scenario(&config, out.path(), &["baseline"], &blocks);
-    let mut run = Running::start(&mut command, out.path());
-    run.in_window(&config, 1);
-    let own = namespace(&config);
+    let mut command = grounds.scenario(&["baseline"], &blocks);
+    let mut run = Running::start(&mut command, grounds.out.path());
+    run.in_window(&grounds.config, 1);
+    let own = namespace(&grounds.config);
     kubectl(
-        &config,
+        &grounds.config,
         &[
             "delete",
             "pod",
@@ -128,61 +125,55 @@ fn a_target_that_is_deleted_fails_its_trial_only() {
     );
     let (code, stderr) = run.end();
     assert!([0, 4].contains(&code), "{code}: {stderr}");
-    let trials = trials(out.path());
+    let trials = trials(grounds.out.path());
     assert_eq!(trials[0]["status"], "failed", "{stderr}");
     assert!(error(&trials[0]).contains("was deleted"), "{}", trials[0]);
     assert_ne!(trials[1]["status"], "failed", "{}", trials[1]);
-    assert_eq!(state(&config), before);
-    verified(out.path());
+    grounds.is_as_it_was();
+    verified(grounds.out.path());
 }
 
 #[test]
 fn an_agent_that_crashes_again_and_again_is_told_with_its_last_words() {
     let test = "kubernetes::an_agent_that_crashes_again_and_again_is_told_with_its_last_words";
-    let Some(config) = kubeconfig(test) else {
+    let Some(grounds) = Grounds::start(test) else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
     let text = "question: q\nagent:\n  version: '1'\n  startup_timeout: 40s\n  processes: []\nkubernetes:\n  manifests: [agent.yaml]\n";
     let files = scenarios(&[("crashing", text)]);
     // A target that does not know its own option.
     let manifest = "apiVersion: apps/v1\nkind: DaemonSet\nmetadata: {name: agent}\nspec:\n  selector: {matchLabels: {app: agent}}\n  template:\n    metadata: {labels: {app: agent}}\n    spec:\n      containers:\n      - name: agent\n        image: flora-bench/target-app:0.1.0\n        args: [--no-such-option]\n";
     std::fs::write(files.path().join("agent.yaml"), manifest).unwrap();
     let own = files.path().to_str().unwrap();
-    let mut command = scenario(&config, out.path(), &["crashing"], &["--scenarios", own]);
+    let mut command = grounds.scenario(&["crashing"], &["--scenarios", own]);
     let (code, _, stderr) = run(&mut command);
     assert_eq!(code, 3, "{stderr}");
     for part in ["--no-such-option", "agent"] {
         assert!(stderr.contains(part), "{part} not in: {stderr}");
     }
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
 }
 
 #[test]
 fn a_kind_that_nobody_serves_is_told_and_nothing_stays() {
-    let Some(config) =
-        kubeconfig("kubernetes::a_kind_that_nobody_serves_is_told_and_nothing_stays")
+    let Some(grounds) =
+        Grounds::start("kubernetes::a_kind_that_nobody_serves_is_told_and_nothing_stays")
     else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
     let text = "question: q\nagent:\n  version: '1'\n  processes: []\nkubernetes:\n  manifests: [agent.yaml]\n";
     let files = scenarios(&[("operated", text)]);
     let manifest =
         "apiVersion: vendor.example/v1\nkind: Vizier\nmetadata: {name: agent}\nspec: {}\n";
     std::fs::write(files.path().join("agent.yaml"), manifest).unwrap();
     let own = files.path().to_str().unwrap();
-    let mut command = scenario(&config, out.path(), &["operated"], &["--scenarios", own]);
+    let mut command = grounds.scenario(&["operated"], &["--scenarios", own]);
     let (code, _, stderr) = run(&mut command);
     assert_eq!(code, 3, "{stderr}");
     for part in ["Vizier", "vendor.example/v1", "install the operator"] {
         assert!(stderr.contains(part), "{part} not in: {stderr}");
     }
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
 }
 
 /// `FLORA_BENCH_TEST_KUBELET_PIDS` says where a node's kubelet has its process id, `NODE` standing
@@ -190,22 +181,19 @@ fn a_kind_that_nobody_serves_is_told_and_nothing_stays() {
 #[test]
 fn a_node_whose_kubelet_stops_fails_its_trial() {
     let test = "kubernetes::a_node_whose_kubelet_stops_fails_its_trial";
-    let Some(config) = kubeconfig(test) else {
+    let Some(grounds) = Grounds::start(test) else {
         return;
     };
     let Ok(pids) = std::env::var("FLORA_BENCH_TEST_KUBELET_PIDS") else {
         return skip_without_cluster(test);
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
-    let mut command = scenario(&config, out.path(), &["baseline"], &["--measure", "120s"]);
-    let mut run = Running::start(&mut command, out.path());
-    run.in_window(&config, 1);
+    let mut command = grounds.scenario(&["baseline"], &["--measure", "120s"]);
+    let mut run = Running::start(&mut command, grounds.out.path());
+    run.in_window(&grounds.config, 1);
     let place = "jsonpath={.items[0].spec.nodeName}";
-    let own = namespace(&config);
+    let own = namespace(&grounds.config);
     let node = kubectl(
-        &config,
+        &grounds.config,
         &[
             "get",
             "pods",
@@ -222,7 +210,7 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).unwrap();
     let ready = || {
         kubectl(
-            &config,
+            &grounds.config,
             &[
                 "get",
                 "node",
@@ -246,31 +234,28 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
         ready() == "True"
     });
     assert_eq!(code, 4, "{stderr}");
-    let trials = trials(out.path());
+    let trials = trials(grounds.out.path());
     assert!(
         error(&trials[0]).contains(&format!("node {node} is not ready any more")),
         "{}",
         trials[0]
     );
     until("everything is given back", Duration::from_secs(60), || {
-        state(&config) == before
+        state(&grounds.config) == grounds.before
     });
 }
 
 #[test]
 fn victoria_metrics_may_start_anew() {
-    let Some(config) = kubeconfig("kubernetes::victoria_metrics_may_start_anew") else {
+    let Some(grounds) = Grounds::start("kubernetes::victoria_metrics_may_start_anew") else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
-    let mut command = scenario(&config, out.path(), &["baseline"], &["--measure", "15s"]);
-    let mut run = Running::start(&mut command, out.path());
-    run.in_window(&config, 1);
-    let own = namespace(&config);
+    let mut command = grounds.scenario(&["baseline"], &["--measure", "15s"]);
+    let mut run = Running::start(&mut command, grounds.out.path());
+    run.in_window(&grounds.config, 1);
+    let own = namespace(&grounds.config);
     kubectl(
-        &config,
+        &grounds.config,
         &[
             "delete",
             "pod",
@@ -283,15 +268,15 @@ fn victoria_metrics_may_start_anew() {
     let (code, stderr) = run.end();
     assert!([0, 4].contains(&code), "{code}: {stderr}");
     // Its figures are a second opinion; the observer's are complete.
-    let trials = trials(out.path());
+    let trials = trials(grounds.out.path());
     assert_ne!(trials[0]["status"], "failed", "{}", trials[0]);
     assert!(
         trials[0]["requests"].as_u64().unwrap() > 1000,
         "{}",
         trials[0]
     );
-    assert_eq!(state(&config), before);
-    verified(out.path());
+    grounds.is_as_it_was();
+    verified(grounds.out.path());
 }
 
 /// A way to the API server that can be cut.
@@ -365,77 +350,76 @@ fn carry(mut from: TcpStream, mut to: TcpStream) {
 #[test]
 fn an_api_server_that_is_away_for_twenty_seconds_costs_no_trial() {
     let test = "kubernetes::an_api_server_that_is_away_for_twenty_seconds_costs_no_trial";
-    let Some(config) = kubeconfig(test) else {
+    let Some(grounds) = Grounds::start(test) else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
-    let way = Way::to(&config);
-    let out = tempfile::tempdir().unwrap();
+    let way = Way::to(&grounds.config);
     let mut command = scenario(
         &way.kubeconfig,
-        out.path(),
+        grounds.out.path(),
         &["baseline"],
         &["--measure", "30s"],
     );
-    let mut run = Running::start(&mut command, out.path());
-    run.in_window(&config, 1);
+    let mut run = Running::start(&mut command, grounds.out.path());
+    run.in_window(&grounds.config, 1);
     way.cut();
     std::thread::sleep(Duration::from_secs(20));
     way.mend();
     let (code, stderr) = run.end();
     assert!([0, 4].contains(&code), "{code}: {stderr}");
-    let trials = trials(out.path());
+    let trials = trials(grounds.out.path());
     assert_ne!(trials[0]["status"], "failed", "{}", trials[0]);
-    assert_eq!(state(&config), before);
-    verified(out.path());
+    grounds.is_as_it_was();
+    verified(grounds.out.path());
 }
 
 /// What `deploy/rbac.yaml` grants is enough, and all that is there.
 #[test]
 fn the_documented_rights_suffice() {
-    let Some(config) = kubeconfig("kubernetes::the_documented_rights_suffice") else {
+    let Some(grounds) = Grounds::start("kubernetes::the_documented_rights_suffice") else {
         return;
     };
-    let _alone = alone();
-    let before = state(&config);
     let file = crate::support::repository().join("deploy/rbac.yaml");
     let file = file.to_str().unwrap();
-    kubectl(&config, &["apply", "-f", file]);
+    kubectl(&grounds.config, &["apply", "-f", file]);
     let token = kubectl(
-        &config,
+        &grounds.config,
         &["-n", "flora-bench", "create", "token", "flora-bench"],
     );
-    let text = std::fs::read_to_string(&config).unwrap();
+    let text = std::fs::read_to_string(&grounds.config).unwrap();
     let mut of_account: Value = serde_saphyr::from_str(&text).unwrap();
     of_account["users"][0]["user"] = serde_json::json!({"token": token.trim()});
     let directory = tempfile::tempdir().unwrap();
     let restricted = directory.path().join("kubeconfig");
     // JSON is YAML.
     std::fs::write(&restricted, of_account.to_string()).unwrap();
-    let out = tempfile::tempdir().unwrap();
-    let (code, stdout, stderr) = run(&mut scenario(&restricted, out.path(), &["flora"], &[]));
+    let (code, stdout, stderr) = run(&mut scenario(
+        &restricted,
+        grounds.out.path(),
+        &["flora"],
+        &[],
+    ));
     let doctor = run(crate::support::flora_bench()
         .args(["doctor", "--backend", "kubernetes", "--kubeconfig"])
         .arg(&restricted));
-    kubectl(&config, &["delete", "-f", file]);
+    kubectl(&grounds.config, &["delete", "-f", file]);
     assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
     assert_eq!(
-        entry(&report(out.path()), "flora")["telemetry_yield_ratio"],
+        entry(&report(grounds.out.path()), "flora")["telemetry_yield_ratio"],
         1.0
     );
     for missing in ["forbidden", "no observer"] {
         assert!(!stderr.contains(missing), "{stderr}");
     }
     assert!(!doctor.1.contains("is missing"), "{}", doctor.1);
-    assert_eq!(state(&config), before);
+    grounds.is_as_it_was();
 }
 
 /// Three arms with everything of theirs, to the comparison.
 #[test]
 fn flora_and_opentelemetry_are_compared() {
     let test = "kubernetes::flora_and_opentelemetry_are_compared";
-    let Some(config) = kubeconfig(test) else {
+    let Some(grounds) = Grounds::start(test) else {
         return;
     };
     if !crate::support::cluster_images()
@@ -447,14 +431,11 @@ fn flora_and_opentelemetry_are_compared() {
             "FLORA_BENCH_TEST_IMAGES names no image of the Collector",
         );
     }
-    let _alone = alone();
-    let before = state(&config);
-    let out = tempfile::tempdir().unwrap();
     let arms = ["flora-go", "opentelemetry"];
     let blocks = ["--blocks", "2", "--measure", "10s"];
-    let (code, stdout, stderr) = run(&mut scenario(&config, out.path(), &arms, &blocks));
+    let (code, stdout, stderr) = run(&mut grounds.scenario(&arms, &blocks));
     assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
-    let report = report(out.path());
+    let report = report(grounds.out.path());
     let compared = report["comparisons"].as_array().unwrap();
     for arm in arms {
         let own = entry(&report, arm);
@@ -466,9 +447,9 @@ fn flora_and_opentelemetry_are_compared() {
             "{stdout}"
         );
     }
-    for trial in trials(out.path()) {
+    for trial in trials(grounds.out.path()) {
         assert_ne!(trial["status"], "failed", "{trial}");
     }
-    assert_eq!(state(&config), before);
-    verified(out.path());
+    grounds.is_as_it_was();
+    verified(grounds.out.path());
 }
