@@ -130,6 +130,14 @@ impl Lab {
         }
     }
 
+    /// Takes a load down, and waits for the end of its pods.
+    async fn clear(&self, starter: Starter, order: &LoadOrder) {
+        let objects = load::objects(&self.cluster.run, starter, order);
+        let pods = self.cluster.run.selector(Some("load"), None);
+        let gone = apply::delete_all(&self.cluster, &objects, &pods);
+        gone.await.unwrap();
+    }
+
     /// The target, and its address.
     async fn target(&self) -> (RolePod, String) {
         let run = &self.cluster.run;
@@ -278,7 +286,7 @@ async fn the_observer_agrees_with_cadvisor() {
             .filter_map(|one| one.points.last())
             .map(|point| point.value);
         assert_eq!(last.sum::<f64>(), result.offered as f64);
-        load::delete(cluster, Starter::Job, &order).await.unwrap();
+        lab.clear(Starter::Job, &order).await;
     })
     .await;
 }
@@ -314,12 +322,8 @@ async fn a_test_run_by_way_of_a_stand_in_for_the_operator() {
         let failed = load::run(cluster, Starter::Operator, &broken).await;
         let stage = stand_in.stage(cluster, "t2-broken").await;
         let kept: Value = stand_in.spec(cluster, "t1-baseline").await;
-        load::delete(cluster, Starter::Operator, &order)
-            .await
-            .unwrap();
-        load::delete(cluster, Starter::Operator, &broken)
-            .await
-            .unwrap();
+        lab.clear(Starter::Operator, &order).await;
+        lab.clear(Starter::Operator, &broken).await;
         stand_in.remove(cluster).await;
 
         let outcome = outcome.unwrap();

@@ -5,4 +5,5 @@ mod cluster;
 mod faults;
 mod many;
 mod objects;
+mod provision;
 mod refusals;

@@ -1,6 +1,6 @@
 //! Server-side apply, and deletion of what was applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -190,14 +190,13 @@ pub async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<(), App
 }
 
 /// Deletes objects, the last first, for as long as an API server may be away; then
-/// waits until the pods that a selector matches are gone.
+/// waits until the pods that a selector matches are gone from their namespaces.
 ///
 /// # Errors
 /// With the first object that could not be deleted, after the others were.
 pub async fn delete_all(
     cluster: &Cluster,
     objects: &[DynamicObject],
-    namespace: &str,
     pods: &str,
 ) -> Result<(), ApplyError> {
     let deadline = tokio::time::Instant::now() + GONE;
@@ -218,8 +217,11 @@ pub async fn delete_all(
             }
         }
     }
-    if let Err(error) = pods_gone(cluster, namespace, pods).await {
-        log::warn!("{error}");
+    let namespaces = objects.iter().filter_map(|one| one.metadata.namespace.as_ref());
+    for namespace in namespaces.collect::<BTreeSet<_>>() {
+        if let Err(error) = pods_gone(cluster, namespace, pods).await {
+            log::warn!("{error}");
+        }
     }
     first.map_or(Ok(()), Err)
 }
@@ -228,7 +230,7 @@ pub async fn delete_all(
 ///
 /// # Errors
 /// When some are still there after a minute.
-pub async fn pods_gone(
+async fn pods_gone(
     cluster: &Cluster,
     namespace: &str,
     selector: &str,

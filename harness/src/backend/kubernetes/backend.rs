@@ -10,7 +10,7 @@ use kube::api::{Api, PostParams};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
-use super::apply::{self, Kinds};
+use super::apply::Kinds;
 use super::client::{self, Access, ApiError, Connection};
 use super::groups::{self, Arrangement, Candidate, Group};
 use super::images::Images;
@@ -403,9 +403,6 @@ impl KubernetesBackend {
             _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
         };
         stage.down(&site).await;
-        if calibrate {
-            self.clear_load(&order).await;
-        }
         outcome.map(|capacity| (capacity, programs))
     }
 
@@ -438,6 +435,7 @@ impl KubernetesBackend {
         let Some(order) = calibration else {
             return Ok(None);
         };
+        stage.note(load::objects(&self.cluster.run, self.starter, order));
         let outcome = load::run(&self.cluster, self.starter, order).await?;
         if outcome.result.completed == 0 {
             return Err(ClusterError::Load(format!(
@@ -449,18 +447,6 @@ impl KubernetesBackend {
         Ok(Some(
             outcome.result.completed as f64 / outcome.result.window_seconds,
         ))
-    }
-
-    /// Deletes what a trial's load left, whether it ended or was cut short.
-    pub(super) async fn clear_load(&self, order: &LoadOrder) {
-        if let Err(error) = load::delete(&self.cluster, self.starter, order).await {
-            log::warn!("{error}");
-        }
-        let run = &self.cluster.run;
-        let pods = run.selector(None, Some(order.trial));
-        if let Err(error) = apply::pods_gone(&self.cluster, &run.namespace, &pods).await {
-            log::warn!("{error}");
-        }
     }
 
     /// Gives everything back. May be called again.

@@ -12,7 +12,7 @@
 //! - [`test_run`]: the operator's object, and what it says of itself
 //! - [`watch`]: waits for the pod's end
 
-use kube::api::{Api, DeleteParams, PostParams};
+use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 
 use super::client::{ApiError, code, is_transient};
@@ -126,8 +126,8 @@ pub async fn starter(cluster: &Cluster) -> Result<Starter, ClusterError> {
     }
 }
 
-/// Sends a trial's load and waits for its end. What it applied carries the
-/// trial's labels; [`delete`] removes it, also when this was cancelled.
+/// Sends a trial's load and waits for its end. What it creates ([`objects`]) carries
+/// the trial's labels and is the caller's to remove, also when this was cancelled.
 ///
 /// # Errors
 /// When k6 can't be started, fails, or leaves no result; with its last output.
@@ -153,32 +153,6 @@ pub async fn run(
         },
         pod: ended.pod,
     })
-}
-
-/// Removes what [`run`] applied; what is gone already is no error. Pods end
-/// with their Job or `TestRun`.
-///
-/// # Errors
-/// When the API server refuses it.
-pub async fn delete(
-    cluster: &Cluster,
-    starter: Starter,
-    order: &LoadOrder,
-) -> Result<(), ClusterError> {
-    for object in objects(&cluster.run, starter, order).iter().rev() {
-        let name = object.metadata.name.clone().unwrap_or_default();
-        let deleted = api(cluster, object)
-            .delete(&name, &DeleteParams::background())
-            .await;
-        match deleted {
-            Err(error) if code(&error) != Some(404) => {
-                let what = super::object::describe(object);
-                return Err(ApiError::new(format!("delete {what}"), error).into());
-            }
-            _ => {}
-        }
-    }
-    Ok(())
 }
 
 /// Created and not applied: the name is new, what is there already is somebody

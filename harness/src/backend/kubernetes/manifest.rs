@@ -294,12 +294,12 @@ fn place(value: &mut Value, document: &Document, renamed: &BTreeSet<&str>, patch
     {
         value["roleRef"]["name"] = suffixed(role).into();
     }
-    for subject in value["subjects"].as_array_mut().into_iter().flatten() {
+    for subject in members(value, "subjects") {
         if subject["kind"] == "ServiceAccount" {
             subject["namespace"] = namespace.into();
         }
     }
-    for webhook in value["webhooks"].as_array_mut().into_iter().flatten() {
+    for webhook in members(value, "webhooks") {
         if webhook["clientConfig"]["service"].is_object() {
             webhook["clientConfig"]["service"]["namespace"] = namespace.into();
         }
@@ -335,7 +335,7 @@ fn place_pod(spec: &mut Value, patch: &Patch<'_>) {
         None => spec["tolerations"] = ours,
     }
     for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in members(spec, list) {
             let Some(named) = container["image"].as_str() else {
                 continue;
             };
@@ -346,6 +346,12 @@ fn place_pod(spec: &mut Value, patch: &Patch<'_>) {
             container["image"] = given.unwrap_or(replaced).into();
         }
     }
+}
+
+/// The members of a list, without making one where there is none.
+fn members<'v>(value: &'v mut Value, list: &str) -> impl Iterator<Item = &'v mut Value> {
+    let list = value.get_mut(list).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
 }
 
 /// An image without its tag and digest.

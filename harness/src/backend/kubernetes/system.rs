@@ -94,14 +94,19 @@ impl Stage {
         Ok(())
     }
 
-    /// Deletes what was applied and waits until its pods are gone.
+    /// Notes down what somebody else is about to create for the trial.
+    pub fn note(&mut self, objects: Vec<DynamicObject>) {
+        self.objects.extend(objects);
+    }
+
+    /// Deletes what was applied and noted down, the load first, and waits until its pods are gone.
     pub async fn down(&mut self, site: &Site<'_>) {
         let objects = std::mem::take(&mut self.objects);
         if objects.is_empty() {
             return;
         }
         let pods = site.selector();
-        let down = apply::delete_all(site.cluster, &objects, site.namespace, &pods);
+        let down = apply::delete_all(site.cluster, &objects, &pods);
         if let Err(error) = down.await {
             log::warn!("cannot take down {}: {error}", site.arm.name);
         }

@@ -93,7 +93,6 @@ impl KubernetesBackend {
         let start = self.clock.now();
         sink.borrow_mut().phase(Phase::Teardown, None);
         stage.down(&site).await;
-        self.clear_load(&order).await;
         observed.phases.push(PhaseSpan {
             phase: Phase::Teardown,
             start,
@@ -142,6 +141,8 @@ impl KubernetesBackend {
         // Warm-up and window: k6 does both, and says afterwards when they were.
         let seconds = order.spec.warmup_seconds + order.spec.measure_seconds;
         sink.borrow_mut().phase(Phase::Measure, Some(seconds));
+        // Noted down before, so that an interrupt in between leaves nothing.
+        stage.note(load::objects(&self.cluster.run, self.starter(), order));
         let outcome = tokio::select! {
             outcome = load::run(&self.cluster, self.starter(), order) => outcome?,
             error = system.broken(site) => return Err(error.into()),

@@ -1,9 +1,10 @@
 //! From plan to objects: every scenario that can run in a cluster, held against a file.
 
+use super::cluster::{Grounds, kubectl};
 use crate::support::{flora_bench, repository, run};
 
-/// Those that can't run in a cluster, and what is said of them.
-fn objects(name: &str) -> Result<String, String> {
+/// What a dry run prints, or why the scenario can't run in a cluster.
+fn dry_run(name: &str) -> Result<String, String> {
     let (code, stdout, stderr) = run(flora_bench().args([
         "scenario",
         name,
@@ -18,9 +19,23 @@ fn objects(name: &str) -> Result<String, String> {
         "--dry-run",
     ]));
     match code {
-        0 => Ok(redacted(name, &stdout)),
+        0 => Ok(stdout),
         _ => Err(stderr),
     }
+}
+
+fn objects(name: &str) -> Result<String, String> {
+    dry_run(name).map(|text| redacted(name, &text))
+}
+
+/// Every scenario that there is.
+fn scenarios() -> Vec<String> {
+    let files = std::fs::read_dir(repository().join("scenarios")).unwrap();
+    let paths = files.map(|entry| entry.unwrap().path());
+    let scenarios = paths.filter(|path| path.extension().is_some_and(|end| end == "yaml"));
+    scenarios
+        .map(|path| path.file_stem().unwrap().to_string_lossy().into_owned())
+        .collect()
 }
 
 /// The objects that are the scenario's own, without what differs from process to process
@@ -64,12 +79,7 @@ fn scripts_left_out(document: &str) -> String {
 #[test]
 fn every_scenario_has_the_objects_that_it_should() {
     let mut seen = 0;
-    for entry in std::fs::read_dir(repository().join("scenarios")).unwrap() {
-        let path = entry.unwrap().path();
-        if path.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
-        }
-        let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+    for name in scenarios() {
         let text = match objects(&name) {
             Ok(text) => text,
             Err(stderr) => {
@@ -110,4 +120,46 @@ fn what_a_dry_run_prints_is_yaml() {
         "{kinds:?}"
     );
     assert!(text.contains("node-hours"), "{text}");
+}
+
+/// Applied the way that a run applies them, and nothing kept. Kinds of operators are left out: they
+/// are another test's, with their definitions.
+#[test]
+fn a_real_api_server_takes_every_object() {
+    let Some(grounds) = Grounds::start("kubernetes::a_real_api_server_takes_every_object") else {
+        return;
+    };
+    let config = &grounds.config;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("objects.yaml");
+    let mut taken = 0;
+    kubectl(config, &["create", "namespace", "flora-bench-run"]);
+    let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+        for name in scenarios() {
+            let Ok(text) = dry_run(&name) else { continue };
+            let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+            let known = |document: &&serde_json::Value| {
+                document["kind"] != "Vizier" && document["kind"] != "Namespace"
+            };
+            let known: Vec<_> = documents.iter().filter(known).collect();
+            taken += known.len();
+            let list = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": known});
+            std::fs::write(&file, list.to_string()).unwrap();
+            kubectl(
+                config,
+                &[
+                    "apply",
+                    "--server-side",
+                    "--field-manager=flora-bench",
+                    "--dry-run=server",
+                    "-f",
+                    file.to_str().unwrap(),
+                ],
+            );
+        }
+    }));
+    kubectl(config, &["delete", "namespace", "flora-bench-run"]);
+    all.unwrap();
+    assert!(taken > 100, "{taken} objects");
+    grounds.is_as_it_was();
 }

@@ -1,0 +1,140 @@
+//! Nodes that are made for a run, on a real API server. Karpenter itself makes machines in a cloud;
+//! what stands in for it here has its kind, and takes nodes that are there for new ones.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use super::cluster::{Grounds, kubectl};
+use crate::support::{report, run, verified};
+
+/// The fields that Karpenter 1's `NodePool` has, as far as a run writes them.
+const KIND: &str = r#"{
+  "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+  "metadata": {"name": "nodepools.karpenter.sh"},
+  "spec": {
+    "group": "karpenter.sh", "scope": "Cluster",
+    "names": {"kind": "NodePool", "listKind": "NodePoolList", "plural": "nodepools", "singular": "nodepool"},
+    "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+      "type": "object", "required": ["spec"],
+      "properties": {"spec": {"type": "object", "required": ["template"], "properties": {
+        "template": {"type": "object", "required": ["spec"], "properties": {
+          "metadata": {"type": "object", "properties": {"labels": {"type": "object", "additionalProperties": {"type": "string"}}}},
+          "spec": {"type": "object", "required": ["nodeClassRef", "requirements"], "properties": {
+            "nodeClassRef": {"type": "object", "required": ["group", "kind", "name"], "properties": {
+              "group": {"type": "string"}, "kind": {"type": "string"}, "name": {"type": "string"}}},
+            "requirements": {"type": "array", "items": {"type": "object", "required": ["key", "operator"], "properties": {
+              "key": {"type": "string"}, "operator": {"type": "string", "enum": ["In", "NotIn", "Exists", "DoesNotExist", "Gt", "Lt"]},
+              "values": {"type": "array", "items": {"type": "string"}}}}},
+            "expireAfter": {"type": "string", "pattern": "^(([0-9]+(s|m|h))+|Never)$"}}}}},
+        "disruption": {"type": "object", "required": ["consolidateAfter"], "properties": {
+          "consolidationPolicy": {"type": "string", "enum": ["WhenEmpty", "WhenEmptyOrUnderutilized"]},
+          "consolidateAfter": {"type": "string", "pattern": "^(([0-9]+(s|m|h))+|Never)$"}}}}}}}}}]
+  }
+}"#;
+
+/// Gives every node the label of the pool that is there, and takes it away with the pool.
+struct Pools {
+    ended: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Vec<String>>>,
+    config: PathBuf,
+}
+
+impl Pools {
+    fn start(config: &Path) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("kind.json");
+        std::fs::write(&file, KIND).unwrap();
+        kubectl(config, &["apply", "-f", file.to_str().unwrap()]);
+        let established = "--for=condition=Established";
+        kubectl(
+            config,
+            &[
+                "wait",
+                established,
+                "crd/nodepools.karpenter.sh",
+                "--timeout=60s",
+            ],
+        );
+        let ended = Arc::new(AtomicBool::new(false));
+        let (end, own) = (Arc::clone(&ended), config.to_owned());
+        let thread = std::thread::spawn(move || {
+            let mut seen: Vec<String> = Vec::new();
+            while !end.load(Ordering::SeqCst) {
+                let names = "jsonpath={.items[*].metadata.name}";
+                let pool = kubectl(&own, &["get", "nodepools", "-o", names]);
+                let label = match pool.trim() {
+                    "" => "flora-bench.dev/pool-".to_owned(),
+                    name => {
+                        if seen.last().is_none_or(|last| last != name) {
+                            seen.push(name.to_owned());
+                        }
+                        format!("flora-bench.dev/pool={name}")
+                    }
+                };
+                kubectl(&own, &["label", "nodes", "--all", "--overwrite", &label]);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+            seen
+        });
+        Pools {
+            ended,
+            thread: Some(thread),
+            config: config.to_owned(),
+        }
+    }
+
+    /// The pools that it has seen.
+    fn stop(mut self) -> Vec<String> {
+        self.ended.store(true, Ordering::SeqCst);
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Pools {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+        let kind = "crd/nodepools.karpenter.sh";
+        kubectl(&self.config, &["delete", kind]);
+        kubectl(
+            &self.config,
+            &["label", "nodes", "--all", "flora-bench.dev/pool-"],
+        );
+    }
+}
+
+#[test]
+fn nodes_are_made_for_a_run_and_taken_away_with_it() {
+    let test = "kubernetes::nodes_are_made_for_a_run_and_taken_away_with_it";
+    let Some(grounds) = Grounds::start(test) else {
+        return;
+    };
+    let class = ["--node-class", "karpenter.example/ExampleNodeClass/default"];
+    let mut more = vec!["--provisioner", "karpenter"];
+    more.extend(class);
+
+    // Where Karpenter is not, that is said before anything else.
+    let (code, _, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("no Karpenter"), "{stderr}");
+    grounds.is_as_it_was();
+
+    let pools = Pools::start(&grounds.config);
+    let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
+    let left = kubectl(&grounds.config, &["get", "nodepools", "-o", "name"]);
+    let seen = pools.stop();
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    assert_eq!(left, "");
+    assert_eq!(seen.len(), 1, "{seen:?}");
+    grounds.is_as_it_was();
+    assert_eq!(
+        report(grounds.out.path())["scenarios"][0]["name"],
+        "baseline"
+    );
+    verified(grounds.out.path());
+}
