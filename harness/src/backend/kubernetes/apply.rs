@@ -217,7 +217,9 @@ pub async fn delete_all(
             }
         }
     }
-    let namespaces = objects.iter().filter_map(|one| one.metadata.namespace.as_ref());
+    let namespaces = objects
+        .iter()
+        .filter_map(|one| one.metadata.namespace.as_ref());
     for namespace in namespaces.collect::<BTreeSet<_>>() {
         if let Err(error) = pods_gone(cluster, namespace, pods).await {
             log::warn!("{error}");
@@ -230,11 +232,7 @@ pub async fn delete_all(
 ///
 /// # Errors
 /// When some are still there after a minute.
-async fn pods_gone(
-    cluster: &Cluster,
-    namespace: &str,
-    selector: &str,
-) -> Result<(), WaitError> {
+async fn pods_gone(cluster: &Cluster, namespace: &str, selector: &str) -> Result<(), WaitError> {
     let pods: Api<Pod> = Api::namespaced(cluster.client.clone(), namespace);
     let params = ListParams::default().labels(selector);
     wait::until("the end of a trial's pods", GONE, || async {
