@@ -9,6 +9,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::{Api, ListParams};
 use kube::core::DynamicObject;
@@ -131,10 +132,11 @@ pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, Cl
         }
         sleep(POLL).await;
     }
-    for (node, pod) in &observers.pods {
+    let asked = observers.pods.iter().map(async |(node, pod)| {
         let about = about(cluster, pod).await?;
-        observers.sources.insert(node.clone(), about.cgroups);
-    }
+        Ok::<_, ClusterError>((node.clone(), about.cgroups))
+    });
+    observers.sources = try_join_all(asked).await?.into_iter().collect();
     Ok(observers)
 }
 

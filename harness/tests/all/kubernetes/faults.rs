@@ -290,8 +290,9 @@ struct Way {
 impl Way {
     fn to(config: &Path) -> Self {
         let text = std::fs::read_to_string(config).unwrap();
-        let (_, rest) = text.split_once("server: https://").unwrap();
-        let server = rest.split_whitespace().next().unwrap().to_owned();
+        let parsed: Value = serde_saphyr::from_str(&text).unwrap();
+        let server = parsed["clusters"][0]["cluster"]["server"].as_str().unwrap();
+        let server = server.trim_start_matches("https://").to_owned();
         let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let own = listener.local_addr().unwrap().to_string();
         let directory = tempfile::tempdir().unwrap();

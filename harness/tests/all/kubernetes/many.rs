@@ -1,7 +1,8 @@
 //! A hundred nodes. The API server, the scheduler and the controllers are real; ninety-eight of the
 //! nodes are not: a stand-in for their kubelets says that their pods run, all of them at the address
-//! of the one target that does.
+//! of the one target, or the one observer, that does.
 
+use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -53,7 +54,7 @@ async fn beat(nodes: &Api<Node>) {
 }
 
 /// Says of every pod of these nodes that it runs, and lets go of those that are to be deleted.
-async fn pretend(client: Client, address: String) {
+async fn pretend(client: Client, target: String, observer: String) {
     let nodes: Api<Node> = Api::all(client.clone());
     let pods: Api<Pod> = Api::all(client.clone());
     let mut last = Instant::now();
@@ -82,6 +83,10 @@ async fn pretend(client: Client, address: String) {
             if phase.as_deref() == Some("Running") {
                 continue;
             }
+            let observes = pod.metadata.labels.as_ref().is_some_and(|labels| {
+                labels.get("flora-bench.dev/role").map(String::as_str) == Some("observer")
+            });
+            let address = if observes { &observer } else { &target };
             let now = Timestamp::now().to_string();
             let statuses: Vec<_> = spec
                 .containers
@@ -109,6 +114,21 @@ async fn pretend(client: Client, address: String) {
     }
 }
 
+/// Starts a pod and gives its address.
+fn serving(config: &Path, namespace: &str, name: &str, image: &str, arguments: &[&str]) -> String {
+    let image = format!("--image={image}");
+    let start = ["-n", namespace, "run", name, &image, "--"];
+    kubectl(config, &[&start[..], arguments].concat());
+    let pod = format!("pod/{name}");
+    let ready = ["--for=condition=Ready", "--timeout=60s"];
+    kubectl(
+        config,
+        &[&["-n", namespace, "wait", &pod][..], &ready].concat(),
+    );
+    let address = "jsonpath={.status.podIP}";
+    kubectl(config, &["-n", namespace, "get", &pod, "-o", address])
+}
+
 #[test]
 fn a_hundred_nodes_are_planned_and_applied_within_a_minute() {
     let test = "kubernetes::a_hundred_nodes_are_planned_and_applied_within_a_minute";
@@ -130,40 +150,15 @@ fn a_hundred_nodes_are_planned_and_applied_within_a_minute() {
     let target = "flora-bench-test-many";
     let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         kubectl(&config, &["create", "namespace", target]);
-        let image = [
-            "-n",
-            target,
-            "run",
+        let served =
+            |name, image, arguments: &[&str]| serving(&config, target, name, image, arguments);
+        let app = served(
             "target",
-            "--image=flora-bench/target-app:0.1.0",
-        ];
-        kubectl(
-            &config,
-            &[&image[..], &["--", "--listen", "0.0.0.0:8080"]].concat(),
+            "flora-bench/target-app:0.1.0",
+            &["--listen", "0.0.0.0:8080"],
         );
-        kubectl(
-            &config,
-            &[
-                "-n",
-                target,
-                "wait",
-                "--for=condition=Ready",
-                "pod/target",
-                "--timeout=60s",
-            ],
-        );
-        let address = kubectl(
-            &config,
-            &[
-                "-n",
-                target,
-                "get",
-                "pod",
-                "target",
-                "-o",
-                "jsonpath={.status.podIP}",
-            ],
-        );
+        let observe = ["observe", "--listen=0.0.0.0:9101", "--root=/sys/fs/cgroup"];
+        let observer = served("observer", "flora-bench/flora-bench:0.1.0", &observe);
         kubectl(
             &config,
             &["label", "node", "worker-1", "worker-2", "pool=many"],
@@ -176,7 +171,7 @@ fn a_hundred_nodes_are_planned_and_applied_within_a_minute() {
             }
             beat(&nodes).await;
         });
-        runtime.spawn(pretend(client.clone(), address));
+        runtime.spawn(pretend(client.clone(), app, observer));
         let ready = || {
             let taints = "jsonpath={.items[*].spec.taints}";
             kubectl(&config, &["get", "nodes", "-l", "pool=many", "-o", taints]).is_empty()

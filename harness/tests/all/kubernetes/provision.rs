@@ -1,5 +1,6 @@
 //! Nodes that are made for a run, on a real API server. Karpenter itself makes machines in a cloud;
-//! what stands in for it here has its kind, and takes nodes that are there for new ones.
+//! what stands in for it here has its kind, takes the nodes that are there for new ones, and makes
+//! one that is a node by name only, which nothing can run on.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -35,6 +36,10 @@ const KIND: &str = r#"{
   }
 }"#;
 
+/// The node by name only.
+const MADE: &str = r#"{"apiVersion": "v1", "kind": "Node", "metadata": {"name": "made"},
+  "spec": {"taints": [{"key": "test.example/no-machine", "effect": "NoSchedule"}]}}"#;
+
 /// Gives every node the label of the pool that is there, and takes it away with the pool.
 struct Pools {
     ended: Arc<AtomicBool>,
@@ -44,10 +49,7 @@ struct Pools {
 
 impl Pools {
     fn start(config: &Path) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("kind.json");
-        std::fs::write(&file, KIND).unwrap();
-        kubectl(config, &["apply", "-f", file.to_str().unwrap()]);
+        apply(config, KIND);
         let established = "--for=condition=Established";
         kubectl(
             config,
@@ -65,16 +67,18 @@ impl Pools {
             while !end.load(Ordering::SeqCst) {
                 let names = "jsonpath={.items[*].metadata.name}";
                 let pool = kubectl(&own, &["get", "nodepools", "-o", names]);
-                let label = match pool.trim() {
-                    "" => "flora-bench.dev/pool-".to_owned(),
+                match pool.trim() {
+                    "" => unlabel(&own),
                     name => {
                         if seen.last().is_none_or(|last| last != name) {
                             seen.push(name.to_owned());
+                            apply(&own, MADE);
                         }
-                        format!("flora-bench.dev/pool={name}")
+                        ready(&own);
+                        let label = format!("flora-bench.dev/pool={name}");
+                        kubectl(&own, &["label", "nodes", "--all", "--overwrite", &label]);
                     }
-                };
-                kubectl(&own, &["label", "nodes", "--all", "--overwrite", &label]);
+                }
                 std::thread::sleep(Duration::from_millis(500));
             }
             seen
@@ -101,11 +105,41 @@ impl Drop for Pools {
         }
         let kind = "crd/nodepools.karpenter.sh";
         kubectl(&self.config, &["delete", kind]);
-        kubectl(
-            &self.config,
-            &["label", "nodes", "--all", "flora-bench.dev/pool-"],
-        );
+        unlabel(&self.config);
     }
+}
+
+fn apply(config: &Path, text: &str) {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("object.json");
+    std::fs::write(&file, text).unwrap();
+    kubectl(config, &["apply", "-f", file.to_str().unwrap()]);
+}
+
+/// Says for the node by name only what its kubelet would.
+fn ready(config: &Path) {
+    let now = humantime::format_rfc3339_seconds(std::time::SystemTime::now());
+    let status = serde_json::json!({"status": {"conditions": [{
+        "type": "Ready", "status": "True", "reason": "StandIn", "lastHeartbeatTime": now.to_string(),
+    }]}});
+    let patch = status.to_string();
+    kubectl(
+        config,
+        &[
+            "patch",
+            "node",
+            "made",
+            "--subresource=status",
+            "-p",
+            &patch,
+        ],
+    );
+}
+
+fn unlabel(config: &Path) {
+    kubectl(config, &["delete", "node", "made", "--ignore-not-found"]);
+    let label = "flora-bench.dev/pool-";
+    kubectl(config, &["label", "nodes", "--all", label]);
 }
 
 #[test]
