@@ -3,6 +3,7 @@
 // process and in a pod. README.md beside this file explains each of them.
 import exec from 'k6/execution';
 import http from 'k6/http';
+import { sleep } from 'k6';
 
 const TARGET_URL = text('TARGET_URL');
 const RATE = number('RATE');
@@ -10,6 +11,9 @@ const WARMUP = number('WARMUP', 3);
 const MEASURE = number('MEASURE', 10);
 const CONNECTIONS = number('CONNECTIONS', 32);
 const TIMEOUT = number('TIMEOUT', 5);
+// How long the target may take to answer for the first time, in seconds: a
+// Service's address works a moment later than the pod behind it is ready.
+const READY = number('READY', 0);
 const GZIP = /^(1|true|yes)$/i.test(__ENV.GZIP || '');
 
 // k6 runs no scenario for less than a second.
@@ -43,6 +47,13 @@ export const options = {
 http.setResponseCallback(http.expectedStatuses({ min: 200, max: 299 }));
 
 const phases = { warmup: phase('warmup'), measure: phase('measure') };
+
+export function setup() {
+  const until = Date.now() + 1000 * READY;
+  while (Date.now() < until && http.get(TARGET_URL, phases.warmup.params).status === 0) {
+    sleep(0.25);
+  }
+}
 
 export function warmup() {
   request(phases.warmup);

@@ -149,12 +149,10 @@ impl KubernetesBackend {
         };
         system.unbroken(site).await?;
         let window = outcome.window;
-        let ended = self.clock.now();
         let (open, close) = (self.at(window.open_unix), self.at(window.close_unix));
         for (phase, start, end) in [
             (Phase::Warmup, loading.min(open), open),
             (Phase::Measure, open, close),
-            (Phase::Cooldown, close, ended.max(close)),
         ] {
             observed.phases.push(PhaseSpan { phase, start, end });
         }
@@ -192,6 +190,11 @@ impl KubernetesBackend {
         }
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;
+        observed.phases.push(PhaseSpan {
+            phase: Phase::Cooldown,
+            start: close,
+            end: self.clock.now().max(close),
+        });
         Ok(())
     }
 

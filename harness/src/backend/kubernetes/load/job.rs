@@ -87,11 +87,15 @@ pub fn arguments(order: &LoadOrder) -> Vec<String> {
     k6::arguments(&tags, order.remote_write.is_some())
 }
 
+/// How long the target's Service may take to lead to its pod, on the load's node, in seconds.
+const READY: u32 = 30;
+
 /// The script's settings as a container has them.
 pub fn environment(order: &LoadOrder) -> Value {
     let settings = k6::environment(&order.spec, order.remote_write.as_deref());
     settings
         .into_iter()
+        .chain([("READY", READY.to_string())])
         .map(|(name, value)| json!({"name": name, "value": value}))
         .collect()
 }
