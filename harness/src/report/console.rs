@@ -6,6 +6,25 @@ use crate::trial::TrialRecord;
 
 /// Columns of a line.
 const WIDTH: usize = 100;
+/// What of the table of an experiment fits into a line; the verdict stands below.
+const OF_RATES: [&str; 7] = [
+    "scenario",
+    "found",
+    "interval",
+    "change",
+    "change, interval",
+    "p99 there",
+    "throttled",
+];
+/// The same where memory is searched for.
+const OF_MEMORY: [&str; 6] = [
+    "scenario",
+    "found",
+    "interval",
+    "difference",
+    "its interval",
+    "agent's memory",
+];
 /// Columns that a name keeps, however little room there is.
 const NAME_MIN: usize = 12;
 
@@ -24,6 +43,17 @@ pub fn render(report: &Report) -> String {
         page.section("Amplification, a labelled experiment: what one copy adds to a request");
         // The rest is in the other reports; here a line has a hundred columns.
         page.table(&slopes.pick(&["CPU time of", "one copy", "interval", "two baselines"]));
+    }
+    if let (Some(experiment), Some(found)) = (&report.experiment, tables::experiment(report)) {
+        page.section(&words::experiment_title(experiment));
+        page.wrapped("", "", &words::searched(report, experiment));
+        page.blank();
+        page.table(&match experiment.is_of_rates() {
+            true => found.pick(&OF_RATES),
+            false => found.pick(&OF_MEMORY),
+        });
+        page.blank();
+        page.list(words::beyond(report));
     }
     if let Some(comparisons) = tables::comparisons(report, true) {
         page.section(&format!(

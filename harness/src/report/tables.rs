@@ -67,9 +67,9 @@ fn sorted(statistics: &[Statistic]) -> Vec<&Statistic> {
     sorted
 }
 
-/// One row per scenario; none with a single one.
+/// One row per scenario; none with a single one, nor where searches took the place of costs.
 pub fn overview(report: &Report) -> Option<Table> {
-    if report.scenarios.len() < 2 {
+    if report.scenarios.len() < 2 || report.experiment.is_some() {
         return None;
     }
     let mut table = Table::new([
@@ -270,6 +270,69 @@ pub fn amplification(report: &Report) -> Option<Table> {
             slope
                 .bend
                 .map_or(String::new(), |bend| words::amount(bend).1),
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
+/// What each arm's searches found, and how far that is from the baseline; none without an
+/// experiment.
+pub fn experiment(report: &Report) -> Option<Table> {
+    let metric = report.experiment.as_ref()?.metric();
+    let mut table = Table::new([
+        ("scenario", Left),
+        ("trials", Left),
+        ("found", Right),
+        ("interval", Right),
+        ("difference", Right),
+        ("its interval", Right),
+        ("change", Right),
+        ("change, interval", Right),
+        ("verdict", Left),
+        ("p99 there", Right),
+        ("throttled", Right),
+        ("agent's memory", Right),
+    ]);
+    for scenario in report.scenarios.iter().filter(|s| s.planned_trials > 0) {
+        let target = |metric| words::statistic(scenario, metric, Subject::Target);
+        let found = target(metric).map(words::estimate);
+        let (point, interval) = found.map_or_else(Default::default, |found| {
+            (found.point, found.interval.unwrap_or_default())
+        });
+        let compared =
+            claims::contenders(report).find(|c| c.scenario == scenario.name && c.metric == metric);
+        let (added, change) = compared
+            .map(|c| {
+                let change = format::change(c.overhead_ratio, c.low, c.high);
+                (words::added(c), change)
+            })
+            .unzip();
+        let text = |estimate: Option<format::Estimate>| {
+            let estimate = estimate.map(|e| (e.point, e.interval.unwrap_or_default()));
+            estimate.unwrap_or_default()
+        };
+        let ((added, its_interval), (change, change_interval)) = (text(added), text(change));
+        let bounded = scenario
+            .statistics
+            .iter()
+            .find(|s| s.metric == Metric::RequestDurationSeconds && s.quantile == Some(0.99));
+        let agent = words::statistic(scenario, Metric::MemoryPeakBytes, Subject::Agent);
+        let point_of =
+            |s: Option<&Statistic>| s.map_or(String::new(), |s| words::estimate(s).point);
+        table.row([
+            scenario.name.clone(),
+            trials(scenario),
+            point,
+            interval,
+            added,
+            its_interval,
+            change,
+            change_interval,
+            compared.map_or(String::new(), |c| words::verdict(c.verdict).to_owned()),
+            point_of(bounded),
+            target(Metric::CpuThrottledPeriodsRatio)
+                .map_or(String::new(), |s| words::share(s.estimate)),
+            point_of(agent.filter(|_| metric == Metric::MemoryLimitBytes)),
         ]);
     }
     (!table.rows.is_empty()).then(|| table.without_empty_columns())
