@@ -241,8 +241,8 @@ fn ended(trial: &Trial<'_>) -> (bool, String) {
         }) => {
             let resolution = trial.experiment.search.resolution_ratio;
             let steps = trial.steps.len();
-            let within = format::percent(resolution);
-            (true, format!("found within {within} in {steps} steps"))
+            let within = (resolution * 1e4).round() / 1e2;
+            (true, format!("found within {within} % in {steps} steps"))
         }
         Some(Found {
             passed: Some(end),

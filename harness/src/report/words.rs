@@ -63,8 +63,8 @@ pub fn claim(claim: Claim) -> String {
         Metric::ErrorRatio => "errors",
         Metric::CpuThrottledSeconds => "throttled CPU time",
         Metric::StartupSeconds => "startup time",
-        Metric::SustainedRequestsPerSecond => "rate that is sustained",
-        Metric::MemoryLimitBytes => "memory limit that is survived",
+        Metric::SustainedRequestsPerSecond => "sustained rate",
+        Metric::MemoryLimitBytes => "memory limit",
         Metric::CpuThrottledPeriodsRatio => "throttled periods",
     };
     let quantile = claim

@@ -10,7 +10,7 @@ use crate::support::{
 };
 
 /// A request that costs the target several times what it costs the load driver.
-const WORK: &str = "60";
+const WORK: &str = "10";
 
 /// What limits need: root, or control groups that were handed down.
 fn may_limit(test: &str) -> bool {
@@ -59,11 +59,11 @@ fn half_of_a_cpu_limit_sustains_less_and_is_throttled() {
     let _guard = measuring();
     let rate = "sustained_requests_per_second";
     let mut sustained = Vec::new();
-    for (limit, start) in [("0.5", "800"), ("0.25", "800")] {
+    for limit in ["0.2", "0.1"] {
         let out = tempfile::tempdir().unwrap();
         let mut command = search("cpu-limit", out.path());
         let (code, stdout, stderr) =
-            run_until_valid(command.args(["--cpu-limit", limit, "--rate", start]));
+            run_until_valid(command.args(["--cpu-limit", limit, "--rate", "6000"]));
         assert_eq!(code, 0, "{stderr}");
         assert!(stdout.contains(&format!("{limit} CPUs")), "{stdout}");
         let report = report(out.path());
@@ -87,11 +87,9 @@ fn half_of_a_cpu_limit_sustains_less_and_is_throttled() {
         sustained.push(estimate(&report, "baseline-twin", rate));
         assert_eq!(leftovers(), Vec::<String>::new());
     }
-    let [half, half_twin, quarter, quarter_twin] = sustained[..] else {
-        panic!("{sustained:?}");
-    };
+    let (whole, half) = sustained.split_at(2);
     assert!(
-        quarter.max(quarter_twin) < 0.8 * half.min(half_twin),
+        half[0].max(half[1]) < 0.8 * whole[0].min(whole[1]),
         "{sustained:?}"
     );
 }
@@ -134,7 +132,7 @@ fn saturation_has_a_knee() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let mut command = search("saturation", out.path());
-    let (code, stdout, stderr) = run_until_valid(command.args(["--rate", "1600"]));
+    let (code, stdout, stderr) = run_until_valid(command.args(["--rate", "3000"]));
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     let knee = estimate(&report, "baseline", "sustained_requests_per_second");
@@ -145,7 +143,6 @@ fn saturation_has_a_knee() {
     let beyond = steps.iter().filter(|step| offered(step) > 1.2 * knee);
     for step in beyond {
         assert_eq!(step["passed"], false, "{step}");
-        assert!(step["requests_per_second"].as_f64().unwrap() < offered(step));
     }
     assert!(out.path().join("latest/charts/steps.png").is_file());
     let html = std::fs::read_to_string(out.path().join("latest/report.html")).unwrap();

@@ -6,17 +6,19 @@ use std::collections::BTreeMap;
 use super::axis::Axis;
 use super::font;
 use super::legend::Key;
-use super::palette::{AXIS, GRID, INK, INVALID, MUTED, Series, series};
+use super::palette::{AXIS, Color, GRID, INK, INVALID, MUTED, Series, series};
 use super::rows::LINE;
 use super::scene::{Anchor, MARGIN, Point, Scene, TEXT};
 use crate::experiment::Step;
 use crate::metric::{Metric, Unit};
-use crate::report::{Report, words};
+use crate::report::{Report, Statistic, format, words};
 use crate::sample::Subject;
 use crate::trial::TrialStatus;
 
 /// Height of a panel.
 const PANEL: f64 = 210.0;
+/// What the 99th percentile may be.
+const BOUND: Color = INVALID.faint(0.6);
 
 /// Draws the chart.
 pub fn draw(report: &Report, width: f64) -> Scene {
@@ -106,7 +108,7 @@ fn curve(report: &Report, number: usize, arm: &str) -> Curve {
     }
 }
 
-fn knee<'r>(report: &'r Report, arm: &str) -> Option<&'r crate::report::Statistic> {
+fn knee<'r>(report: &'r Report, arm: &str) -> Option<&'r Statistic> {
     let scenario = report.scenarios.iter().find(|s| s.name == arm)?;
     words::statistic(
         scenario,
@@ -137,6 +139,12 @@ fn key(scene: &mut Scene, report: &Report, curves: &[Curve], y: f64) -> f64 {
     key.item(scene, "not sustained", |scene, at| {
         scene.cross(at, 3.2, INVALID)
     });
+    if let Some(bound) = report.experiment.and_then(|e| e.latency_bound_seconds()) {
+        let text = format!("p99 of {}", format::quantity(Unit::Seconds, bound));
+        key.item(scene, &text, |scene, at| {
+            scene.line(vec![(at.0 - 8.0, at.1), (at.0 + 8.0, at.1)], 1.2, BOUND);
+        });
+    }
     key.end()
 }
 
@@ -164,7 +172,7 @@ fn panel(
     let (name, axis) = match figure {
         Figure::Answered => {
             let axis = Axis::linear(Unit::PerSecond, values, (bottom, top));
-            ("Answers per second", axis)
+            ("Answers", axis)
         }
         Figure::P99 => (
             "Latency p99",
@@ -192,7 +200,7 @@ fn panel(
     scene.text(at, Anchor::End, text, TEXT, false, MUTED);
     if let Some(bound) = bound {
         let y = axis.at(bound);
-        scene.line(vec![(left, y), (right, y)], 1.2, INVALID.faint(0.6));
+        scene.line(vec![(left, y), (right, y)], 1.2, BOUND);
     }
     for curve in curves {
         if let Some(knee) = curve.knee {
