@@ -86,8 +86,8 @@ impl Experiment {
             Question::MemoryLimit => Search {
                 goal: Goal::Lowest,
                 start: 64.0 * MIB,
-                factor: 2.0,
-                lowest: MIB,
+                factor: 4.0,
+                lowest: MIB / 16.0,
                 highest: 1024.0 * 1024.0 * MIB,
                 resolution_ratio: 0.02,
             },

@@ -116,10 +116,12 @@ impl Metric {
     ///
     /// The kernel charges memory to a cgroup in batches of 64 pages a CPU
     /// (`MEMCG_CHARGE_BATCH` in `include/linux/memcontrol.h`): a smaller
-    /// difference says how the batches fell, not what is used.
+    /// difference says how the batches fell, not what is used. A limit is held
+    /// to the page: before a charge fails, what is left of batches is given back.
     pub fn resolution(self) -> f64 {
-        match self.unit() {
-            Unit::Bytes => 64.0 * 4096.0,
+        match (self, self.unit()) {
+            (Metric::MemoryLimitBytes, _) => 4096.0,
+            (_, Unit::Bytes) => 64.0 * 4096.0,
             _ => 0.0,
         }
     }

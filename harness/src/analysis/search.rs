@@ -250,7 +250,7 @@ fn ended(trial: &Trial<'_>) -> (bool, String) {
         }) => (
             false,
             format!(
-                "everything was held up to {}, where the search's range ends",
+                "everything was held as far as {}, where the search's range ends",
                 value(end)
             ),
         ),

@@ -6,25 +6,6 @@ use crate::trial::TrialRecord;
 
 /// Columns of a line.
 const WIDTH: usize = 100;
-/// What of the table of an experiment fits into a line; the verdict stands below.
-const OF_RATES: [&str; 7] = [
-    "scenario",
-    "found",
-    "interval",
-    "change",
-    "change, interval",
-    "p99 there",
-    "throttled",
-];
-/// The same where memory is searched for.
-const OF_MEMORY: [&str; 6] = [
-    "scenario",
-    "found",
-    "interval",
-    "difference",
-    "its interval",
-    "agent's memory",
-];
 /// Columns that a name keeps, however little room there is.
 const NAME_MIN: usize = 12;
 
@@ -48,10 +29,7 @@ pub fn render(report: &Report) -> String {
         page.section(&words::experiment_title(experiment));
         page.wrapped("", "", &words::searched(report, experiment));
         page.blank();
-        page.table(&match experiment.is_of_rates() {
-            true => found.pick(&OF_RATES),
-            false => found.pick(&OF_MEMORY),
-        });
+        page.table(&found);
         page.blank();
         page.list(words::beyond(report));
     }

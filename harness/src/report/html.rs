@@ -156,7 +156,7 @@ fn header(report: &Report) -> Markup {
 /// The sentence with numbers that no line break parts from their units.
 fn together(sentence: &str) -> String {
     let units = [
-        "%", "ns", "µs", "ms", "s", "MiB", "blocks", "block", "trials",
+        "%", "ns", "µs", "ms", "s", "/s", "MiB", "blocks", "block", "trials",
     ];
     let mut text = String::with_capacity(sentence.len());
     for word in sentence.split(' ') {

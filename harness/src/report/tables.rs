@@ -275,64 +275,52 @@ pub fn amplification(report: &Report) -> Option<Table> {
     (!table.rows.is_empty()).then(|| table.without_empty_columns())
 }
 
-/// What each arm's searches found, and how far that is from the baseline; none without an
-/// experiment.
+/// What each arm's searches found, and how far that is from the baseline: rates as a ratio,
+/// memory in its unit; none without an experiment.
 pub fn experiment(report: &Report) -> Option<Table> {
-    let metric = report.experiment.as_ref()?.metric();
+    let experiment = report.experiment.as_ref()?;
+    let metric = experiment.metric();
     let mut table = Table::new([
         ("scenario", Left),
-        ("trials", Left),
         ("found", Right),
         ("interval", Right),
-        ("difference", Right),
-        ("its interval", Right),
         ("change", Right),
-        ("change, interval", Right),
-        ("verdict", Left),
+        ("its interval", Right),
         ("p99 there", Right),
         ("throttled", Right),
         ("agent's memory", Right),
     ]);
+    let cells = |estimate: Option<format::Estimate>| {
+        let cells = estimate.map(|e| [e.point, e.interval.unwrap_or_default()]);
+        cells.unwrap_or_default()
+    };
     for scenario in report.scenarios.iter().filter(|s| s.planned_trials > 0) {
-        let target = |metric| words::statistic(scenario, metric, Subject::Target);
-        let found = target(metric).map(words::estimate);
-        let (point, interval) = found.map_or_else(Default::default, |found| {
-            (found.point, found.interval.unwrap_or_default())
-        });
-        let compared =
-            claims::contenders(report).find(|c| c.scenario == scenario.name && c.metric == metric);
-        let (added, change) = compared
-            .map(|c| {
-                let change = format::change(c.overhead_ratio, c.low, c.high);
-                (words::added(c), change)
-            })
-            .unzip();
-        let text = |estimate: Option<format::Estimate>| {
-            let estimate = estimate.map(|e| (e.point, e.interval.unwrap_or_default()));
-            estimate.unwrap_or_default()
+        let of = |metric, subject| words::statistic(scenario, metric, subject);
+        let point = |found: Option<&Statistic>| {
+            found.map_or(String::new(), |found| words::estimate(found).point)
         };
-        let ((added, its_interval), (change, change_interval)) = (text(added), text(change));
-        let bounded = scenario
-            .statistics
-            .iter()
-            .find(|s| s.metric == Metric::RequestDurationSeconds && s.quantile == Some(0.99));
-        let agent = words::statistic(scenario, Metric::MemoryPeakBytes, Subject::Agent);
-        let point_of =
-            |s: Option<&Statistic>| s.map_or(String::new(), |s| words::estimate(s).point);
+        let mut compared = claims::contenders(report);
+        let compared = compared.find(|c| c.scenario == scenario.name && c.metric == metric);
+        let change = compared.map(|c| match experiment.is_of_rates() {
+            true => format::change(c.overhead_ratio, c.low, c.high),
+            false => words::added(c),
+        });
+        let bounded =
+            |s: &&Statistic| s.metric == Metric::RequestDurationSeconds && s.quantile == Some(0.99);
+        let p99 = scenario.statistics.iter().find(bounded);
+        let p99 = p99.filter(|_| experiment.is_of_rates());
+        let [found, interval] = cells(of(metric, Subject::Target).map(words::estimate));
+        let [change, its_interval] = cells(change);
         table.row([
             scenario.name.clone(),
-            trials(scenario),
-            point,
+            found,
             interval,
-            added,
-            its_interval,
             change,
-            change_interval,
-            compared.map_or(String::new(), |c| words::verdict(c.verdict).to_owned()),
-            point_of(bounded),
-            target(Metric::CpuThrottledPeriodsRatio)
+            its_interval,
+            point(p99),
+            of(Metric::CpuThrottledPeriodsRatio, Subject::Target)
                 .map_or(String::new(), |s| words::share(s.estimate)),
-            point_of(agent.filter(|_| metric == Metric::MemoryLimitBytes)),
+            point(of(Metric::MemoryPeakBytes, Subject::Agent)),
         ]);
     }
     (!table.rows.is_empty()).then(|| table.without_empty_columns())

@@ -43,12 +43,39 @@ fn estimate(report: &Value, arm: &str, metric: &str) -> f64 {
         .unwrap()
 }
 
-/// Every step of every trial.
-fn steps(report: &Value) -> Vec<&Value> {
-    let trials = report["trials"].as_array().unwrap().iter();
-    trials
-        .flat_map(|trial| trial["steps"].as_array().unwrap())
-        .collect()
+/// Every step of an arm's one trial.
+fn steps<'r>(report: &'r Value, arm: &str) -> &'r [Value] {
+    let mut trials = report["trials"].as_array().unwrap().iter();
+    let own = trials.find(|trial| trial["arm"] == arm).unwrap();
+    own["steps"].as_array().unwrap()
+}
+
+/// Rates that both baselines sustain under a CPU limit, and how often they are throttled there.
+fn sustained(limit: &str) -> Vec<(f64, f64)> {
+    let out = tempfile::tempdir().unwrap();
+    let mut command = search("cpu-limit", out.path());
+    let (code, stdout, stderr) =
+        run_until_valid(command.args(["--cpu-limit", limit, "--rate", "6000"]));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains(&format!("{limit} CPUs")), "{stdout}");
+    let report = report(out.path());
+    let run = report["run"].as_str().unwrap();
+    assert!(run.contains("baseline-cpu-limit"), "{run}");
+    let rate = "sustained_requests_per_second";
+    let noise = report["noise_floor"].as_array().unwrap();
+    assert!(
+        noise.iter().any(|floor| floor["metric"] == rate),
+        "{noise:?}"
+    );
+    assert!(out.path().join("latest/charts/steps.svg").is_file());
+    assert!(!out.path().join("latest/charts/ledger.svg").exists());
+    verified(out.path());
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let of = |arm| {
+        let throttled = estimate(&report, arm, "cpu_throttled_periods_ratio");
+        (estimate(&report, arm, rate), throttled)
+    };
+    ["baseline", "baseline-twin"].map(of).to_vec()
 }
 
 #[test]
@@ -57,41 +84,15 @@ fn half_of_a_cpu_limit_sustains_less_and_is_throttled() {
         return;
     }
     let _guard = measuring();
-    let rate = "sustained_requests_per_second";
-    let mut sustained = Vec::new();
-    for limit in ["0.2", "0.1"] {
-        let out = tempfile::tempdir().unwrap();
-        let mut command = search("cpu-limit", out.path());
-        let (code, stdout, stderr) =
-            run_until_valid(command.args(["--cpu-limit", limit, "--rate", "6000"]));
-        assert_eq!(code, 0, "{stderr}");
-        assert!(stdout.contains(&format!("{limit} CPUs")), "{stdout}");
-        let report = report(out.path());
-        assert!(
-            report["run"]
-                .as_str()
-                .unwrap()
-                .contains("baseline-cpu-limit")
-        );
-        let throttled = estimate(&report, "baseline", "cpu_throttled_periods_ratio");
-        assert!(throttled > 0.0 && throttled <= 1.0, "{throttled}");
-        let noise = report["noise_floor"].as_array().unwrap();
-        assert!(
-            noise.iter().any(|floor| floor["metric"] == rate),
-            "{noise:?}"
-        );
-        assert!(out.path().join("latest/charts/steps.svg").is_file());
-        assert!(!out.path().join("latest/charts/ledger.svg").exists());
-        verified(out.path());
-        sustained.push(estimate(&report, "baseline", rate));
-        sustained.push(estimate(&report, "baseline-twin", rate));
-        assert_eq!(leftovers(), Vec::<String>::new());
-    }
-    let (whole, half) = sustained.split_at(2);
-    assert!(
-        half[0].max(half[1]) < 0.8 * whole[0].min(whole[1]),
-        "{sustained:?}"
-    );
+    // Whoever shares the machine may leave a target less than its limit; not every time.
+    let told = (0..3).any(|_| {
+        let (whole, half) = (sustained("0.2"), sustained("0.1"));
+        eprintln!("sustained, throttled: {whole:?} with 0.2 CPUs, {half:?} with 0.1");
+        let mut pairs = whole.iter().zip(&half);
+        let fewer = pairs.all(|(whole, half)| half.0 < 0.8 * whole.0);
+        fewer && whole.iter().chain(&half).all(|(_, held)| *held > 0.0)
+    });
+    assert!(told);
 }
 
 #[test]
@@ -106,22 +107,17 @@ fn too_little_memory_ends_in_an_oom_kill_that_is_explained() {
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
     let held = estimate(&report, "baseline", "memory_limit_bytes");
-    assert!((1e6..6.4e7).contains(&held), "{held}");
-    let trials = report["trials"].as_array().unwrap();
-    let own = trials.iter().find(|t| t["arm"] == "baseline").unwrap();
-    let below = own["steps"].as_array().unwrap().iter().filter(|step| {
+    assert!((1e5..6.4e7).contains(&held), "{held}");
+    // No limit between this one and the answer was tried.
+    let just_below = |step: &&Value| {
         let value = step["value"].as_f64().unwrap();
-        !step["passed"].as_bool().unwrap() && value > held * 0.97
-    });
-    let below: Vec<&Value> = below.collect();
-    assert!(!below.is_empty(), "{own}");
-    for step in below {
-        assert!(step["oom_kills"].as_u64().unwrap() > 0, "{step}");
-        assert!(
-            step["reason"].as_str().unwrap().contains("OOM kill"),
-            "{step}"
-        );
-    }
+        step["passed"] == false && (held * 0.97..held).contains(&value)
+    };
+    let steps = steps(&report, "baseline");
+    let step = steps.iter().rfind(just_below).unwrap();
+    assert!(step["oom_kills"].as_u64().unwrap() > 0, "{step}");
+    let reason = step["reason"].as_str().unwrap();
+    assert!(reason.contains("OOM kill"), "{step}");
     assert!(stdout.contains("OOM kill"), "{stdout}");
     verified(out.path());
     assert_eq!(leftovers(), Vec::<String>::new());
@@ -137,7 +133,7 @@ fn saturation_has_a_knee() {
     let report = report(out.path());
     let knee = estimate(&report, "baseline", "sustained_requests_per_second");
     assert!(stdout.contains("Up to saturation"), "{stdout}");
-    let steps = steps(&report);
+    let steps = steps(&report, "baseline");
     let offered = |step: &Value| step["offered_requests_per_second"].as_f64().unwrap();
     assert!(steps.iter().any(|step| offered(step) < 0.8 * knee));
     let beyond = steps.iter().filter(|step| offered(step) > 1.2 * knee);
