@@ -17,6 +17,8 @@ use crate::trial::{
     Check, Delivered, Ledger, LedgerRow, Severity, TelemetryCount, TrialAnalysis, TrialStatistic,
 };
 
+pub mod search;
+
 /// Answers ÷ offered rate that a trial must reach.
 const OFFERED_RATE_MIN: f64 = 0.99;
 /// Share of its CPUs that the load driver may use; beyond it, it measures itself.
@@ -31,6 +33,9 @@ const STEAL_MAX: f64 = 0.02;
 
 /// Everything that one trial's samples say.
 pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> TrialAnalysis {
+    if let Some(experiment) = &plan.experiment {
+        return search::trial(plan, experiment, fingerprint, samples);
+    }
     let view = View {
         samples,
         turns: plan.slices > 1,
@@ -44,6 +49,7 @@ pub fn trial(plan: &Plan, fingerprint: &Fingerprint, samples: &[Sample]) -> Tria
         checks: checks(plan, fingerprint, &view, ledger.as_ref(), window),
         telemetry: telemetry(&view),
         delivered: delivered(&view),
+        steps: Vec::new(),
         ledger,
     }
 }
@@ -383,21 +389,8 @@ fn checks(
     };
     use Severity::{Invalidates, Warns};
 
-    // Everything that is read counts something or measures a size.
-    if let Some(sample) = view
-        .samples
-        .iter()
-        .find(|sample| !sample.value.is_finite() || sample.value < 0.0)
-    {
-        add(
-            "readings",
-            Invalidates,
-            false,
-            format!(
-                "{:?} of the {} reads {}, which can't be",
-                sample.reading, sample.subject, sample.value
-            ),
-        );
+    if let Some(detail) = impossible(view) {
+        add("readings", Invalidates, false, detail);
     }
 
     if let Some(detail) = held_up(plan, view, window) {
@@ -480,14 +473,7 @@ fn checks(
 
     agent_checks(plan, view, &mut add);
 
-    let cpus = |subject: Subject| {
-        fingerprint
-            .cpu_sets
-            .get(subject.as_str())
-            .map_or(1, |set| set.len().max(1)) as f64
-    };
-    if let Some(rate) = view.rate(Subject::Load, Reading::CpuUsageSecondsTotal) {
-        let share = rate / cpus(Subject::Load);
+    if let Some(share) = load_share(fingerprint, view) {
         add(
             "load_driver_cpu",
             Invalidates,
@@ -517,25 +503,8 @@ fn checks(
         ),
     }
     if let Some(ledger) = ledger {
-        let capacity = view
-            .edge(Subject::Node, Reading::NodeCpus, Edge::Open)
-            .map_or(1.0, |sample| sample.value)
-            * window;
-        let share = if capacity > 0.0 {
-            ledger.steal_seconds / capacity
-        } else {
-            0.0
-        };
-        add(
-            "steal",
-            Invalidates,
-            share <= STEAL_MAX,
-            format!(
-                "the hypervisor took {:.2} % of the machine's time (at most {:.0} %)",
-                share * 100.0,
-                STEAL_MAX * 100.0
-            ),
-        );
+        let share = share(view, ledger.steal_seconds, window);
+        add("steal", Invalidates, share <= STEAL_MAX, stolen(share));
         add(
             "ledger",
             Warns,
@@ -556,6 +525,42 @@ fn checks(
         );
     }
     checks
+}
+
+/// What is read that can't be: everything counts something or measures a size.
+fn impossible(view: &View<'_>) -> Option<String> {
+    let mut samples = view.samples.iter();
+    let sample = samples.find(|sample| !sample.value.is_finite() || sample.value < 0.0)?;
+    Some(format!(
+        "{:?} of the {} reads {}, which can't be",
+        sample.reading, sample.subject, sample.value
+    ))
+}
+
+/// The share of its CPUs that the load driver used.
+fn load_share(fingerprint: &Fingerprint, view: &View<'_>) -> Option<f64> {
+    let own = fingerprint.cpu_sets.get(Subject::Load.as_str());
+    let cpus = own.map_or(1, |set| set.len().max(1)) as f64;
+    Some(view.rate(Subject::Load, Reading::CpuUsageSecondsTotal)? / cpus)
+}
+
+/// CPU seconds as a share of all that the machine has in a window.
+fn share(view: &View<'_>, seconds: f64, window: f64) -> f64 {
+    let cpus = view.edge(Subject::Node, Reading::NodeCpus, Edge::Open);
+    let capacity = cpus.map_or(1.0, |sample| sample.value) * window;
+    if capacity > 0.0 {
+        seconds / capacity
+    } else {
+        0.0
+    }
+}
+
+fn stolen(share: f64) -> String {
+    format!(
+        "the hypervisor took {:.2} % of the machine's time (at most {:.0} %)",
+        share * 100.0,
+        STEAL_MAX * 100.0
+    )
 }
 
 /// Whether a harness that was held up (suspended, starved) read its counters at other moments than

@@ -2,6 +2,7 @@
 //!
 //! # Layout
 //! - [`Backend`]: what a run asks of every backend
+//! - [`search`]: the steps of an experiment, wherever they are carried out
 //! - [`local`]: processes in control groups on this machine
 //! - [`kubernetes`]: pods on the nodes of a cluster
 
@@ -13,6 +14,7 @@ use crate::trial::PhaseSpan;
 
 pub mod kubernetes;
 pub mod local;
+pub mod search;
 
 /// Where trials take place.
 ///
@@ -201,6 +203,9 @@ pub enum TrialError {
     /// A control group can't be made.
     #[error(transparent)]
     Cgroup(#[from] local::cgroup::CgroupError),
+    /// What an experiment limits can't be limited.
+    #[error(transparent)]
+    Limit(#[from] local::limit::LimitError),
     /// Something in a cluster.
     #[error(transparent)]
     Cluster(#[from] kubernetes::ClusterError),

@@ -180,7 +180,10 @@ fn keys(records: &Records, arm: &Scenario) -> Vec<Key> {
             Subject::Total => arm.agent.is_some(),
             _ => false,
         };
-        if told && key.metric.is_compared() && !keys.contains(&key) {
+        // What else an experiment reads belongs to whatever its search ended at.
+        let found = records.plan.experiment.as_ref();
+        let asked = found.is_none_or(|experiment| experiment.metric() == key.metric);
+        if told && asked && key.metric.is_compared() && !keys.contains(&key) {
             keys.push(key);
         }
     }

@@ -102,6 +102,11 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             | Reading::RequestsAnsweredTotal
             | Reading::VictoriaMetricsCpuSecondsPerRequest
             | Reading::StartupSeconds
+            | Reading::CpuPeriodsTotal
+            | Reading::CpuThrottledPeriodsTotal
+            | Reading::CpuLimitCores
+            | Reading::MemoryLimitBytes
+            | Reading::OfferedRequestsPerSecond
             | Reading::RequestsOffered
             | Reading::RequestsCompleted
             | Reading::RequestsFailed
@@ -161,6 +166,7 @@ mod tests {
             trial: 1,
             phase: Phase::Measure,
             edge: None,
+            step: None,
             subject,
             reading,
             value,

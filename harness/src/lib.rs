@@ -17,6 +17,7 @@
 //! - [`record`]: the run directory, written as things happen, read back for everything else
 //! - [`calibration`]: whether a known cost was found again
 //! - [`analysis`], [`comparison`], [`stats`]: samples → figures → differences, pure
+//! - [`experiment`]: searches for what an application's limits hold, pure
 //! - [`amplification`]: what one copy of an agent's programs costs, pure
 //! - [`program`], [`exporter`], [`victoria_metrics`]: programs of others, what is shown to them, what they answer
 //! - [`report`]: what a run says, and its outputs
@@ -41,6 +42,7 @@ pub mod clock;
 pub mod compare;
 pub mod comparison;
 pub mod error;
+pub mod experiment;
 pub mod export;
 pub mod exporter;
 pub mod fingerprint;

@@ -25,6 +25,12 @@ pub enum Metric {
     CpuThrottledSeconds,
     /// Time from the start of the process to its first answer.
     StartupSeconds,
+    /// The highest rate that an experiment's search found the role to sustain.
+    SustainedRequestsPerSecond,
+    /// The smallest memory limit that an experiment's search found the role to survive.
+    MemoryLimitBytes,
+    /// Periods of the CPU quota in which it held the role back ÷ periods, at the sustained rate.
+    CpuThrottledPeriodsRatio,
 }
 
 /// The unit in which a metric is recorded.
@@ -42,7 +48,7 @@ pub enum Unit {
 
 impl Metric {
     /// Every metric, in the order in which reports list them.
-    pub const ALL: [Metric; 8] = [
+    pub const ALL: [Metric; 11] = [
         Metric::CpuSecondsPerRequest,
         Metric::MemoryWorkingSetBytes,
         Metric::MemoryPeakBytes,
@@ -51,6 +57,9 @@ impl Metric {
         Metric::ErrorRatio,
         Metric::CpuThrottledSeconds,
         Metric::StartupSeconds,
+        Metric::SustainedRequestsPerSecond,
+        Metric::MemoryLimitBytes,
+        Metric::CpuThrottledPeriodsRatio,
     ];
 
     /// The name in files and on the command line.
@@ -64,6 +73,9 @@ impl Metric {
             Metric::ErrorRatio => "error_ratio",
             Metric::CpuThrottledSeconds => "cpu_throttled_seconds",
             Metric::StartupSeconds => "startup_seconds",
+            Metric::SustainedRequestsPerSecond => "sustained_requests_per_second",
+            Metric::MemoryLimitBytes => "memory_limit_bytes",
+            Metric::CpuThrottledPeriodsRatio => "cpu_throttled_periods_ratio",
         }
     }
 
@@ -74,9 +86,11 @@ impl Metric {
             | Metric::RequestDurationSeconds
             | Metric::CpuThrottledSeconds
             | Metric::StartupSeconds => Unit::Seconds,
-            Metric::MemoryWorkingSetBytes | Metric::MemoryPeakBytes => Unit::Bytes,
-            Metric::ErrorRatio => Unit::Ratio,
-            Metric::RequestsPerSecond => Unit::PerSecond,
+            Metric::MemoryWorkingSetBytes | Metric::MemoryPeakBytes | Metric::MemoryLimitBytes => {
+                Unit::Bytes
+            }
+            Metric::ErrorRatio | Metric::CpuThrottledPeriodsRatio => Unit::Ratio,
+            Metric::RequestsPerSecond | Metric::SustainedRequestsPerSecond => Unit::PerSecond,
         }
     }
 }
@@ -102,17 +116,22 @@ impl Metric {
     ///
     /// The kernel charges memory to a cgroup in batches of 64 pages a CPU
     /// (`MEMCG_CHARGE_BATCH` in `include/linux/memcontrol.h`): a smaller
-    /// difference says how the batches fell, not what is used.
+    /// difference says how the batches fell, not what is used. A limit is held
+    /// to the page: before a charge fails, what is left of batches is given back.
     pub fn resolution(self) -> f64 {
-        match self.unit() {
-            Unit::Bytes => 64.0 * 4096.0,
+        match (self, self.unit()) {
+            (Metric::MemoryLimitBytes, _) => 4096.0,
+            (_, Unit::Bytes) => 64.0 * 4096.0,
             _ => 0.0,
         }
     }
 
     /// Whether a higher value is the better one.
     pub fn more_is_better(self) -> bool {
-        self == Metric::RequestsPerSecond
+        matches!(
+            self,
+            Metric::RequestsPerSecond | Metric::SustainedRequestsPerSecond
+        )
     }
 
     /// Whether arms are compared by it. The rate is the same for all by design,
@@ -120,7 +139,10 @@ impl Metric {
     pub fn is_compared(self) -> bool {
         !matches!(
             self,
-            Metric::RequestsPerSecond | Metric::ErrorRatio | Metric::CpuThrottledSeconds
+            Metric::RequestsPerSecond
+                | Metric::ErrorRatio
+                | Metric::CpuThrottledSeconds
+                | Metric::CpuThrottledPeriodsRatio
         )
     }
 
@@ -128,7 +150,10 @@ impl Metric {
     pub fn is_headline(self) -> bool {
         matches!(
             self,
-            Metric::CpuSecondsPerRequest | Metric::MemoryWorkingSetBytes
+            Metric::CpuSecondsPerRequest
+                | Metric::MemoryWorkingSetBytes
+                | Metric::SustainedRequestsPerSecond
+                | Metric::MemoryLimitBytes
         )
     }
 }

@@ -8,6 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::Experiment;
 use crate::scenario::{Scenario, Telemetry};
 
 /// Everything that a run will do. Written to `plan.json` before the first trial.
@@ -30,7 +31,7 @@ pub struct Plan {
     pub load: LoadPlan,
     /// How long each trial warms up, in seconds.
     pub warmup_seconds: f64,
-    /// How long each trial's window is, in seconds.
+    /// How long each trial's window is, in seconds; in an experiment that of each step.
     pub measure_seconds: f64,
     /// How many slices each window is cut into. With more than one, the arms of
     /// a block are alive together and take turns, slice by slice.
@@ -50,6 +51,9 @@ pub struct Plan {
     /// by arm: a labelled experiment about what one copy costs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amplified: Option<String>,
+    /// The search that each trial carries out in place of one window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
     /// What the run does without here, for the report.
     pub limitations: Vec<String>,
     /// Scenarios that were asked for with all others and can't run here.
@@ -285,7 +289,10 @@ impl Plan {
 
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
-        Duration::from_secs_f64(if self.slices > 1 {
+        Duration::from_secs_f64(if let Some(experiment) = &self.experiment {
+            let each = experiment.trial_seconds(self.warmup_seconds, self.measure_seconds);
+            self.trials.len() as f64 * each
+        } else if self.slices > 1 {
             let Plan {
                 arms,
                 measure_seconds,

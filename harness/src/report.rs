@@ -58,6 +58,7 @@ pub fn columns<const N: usize>(rows: &[[String; N]]) -> String {
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::Experiment;
 use crate::fingerprint::Fingerprint;
 use crate::metric::Metric;
 use crate::plan::{LoadDriver, RateSource};
@@ -87,7 +88,7 @@ pub struct Report {
     pub load: LoadReport,
     /// Warm-up of each trial, in seconds.
     pub warmup_seconds: f64,
-    /// Measured window of each trial, in seconds.
+    /// Measured window of each trial, in seconds; in an experiment that of each step.
     pub measure_seconds: f64,
     /// Slices that each window is cut into, between which the arms of a block take turns; 1 when trials run one after another.
     pub slices: u32,
@@ -100,6 +101,9 @@ pub struct Report {
     /// What one copy of an agent's programs costs, in a run that attached them several times over.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub amplification: Option<Amplification>,
+    /// The search that each trial carried out in place of one window; `trials` have its steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiment: Option<Experiment>,
     /// How costs moved while the run went on.
     pub drifts: Vec<DriftReport>,
     /// What nodes add or save, where trials ran on several.

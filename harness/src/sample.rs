@@ -137,6 +137,11 @@ pub enum Reading {
     /// Time in which the cgroup wanted to run and its quota forbade it, in
     /// seconds (`throttled_time`, `throttled_usec`).
     CpuThrottledSecondsTotal,
+    /// Periods of the cgroup's CPU quota in which it wanted to run
+    /// (`nr_periods`); read where there is a quota.
+    CpuPeriodsTotal,
+    /// Those in which its quota was used up (`nr_throttled`).
+    CpuThrottledPeriodsTotal,
     /// Memory charged to the cgroup, in bytes (`memory.usage_in_bytes`,
     /// `memory.current`), or resident memory of the processes.
     MemoryUsageBytes,
@@ -184,6 +189,11 @@ pub enum Reading {
     NodeEbpfProgramsLeft,
     /// Time since the target was started until it answered, in seconds.
     StartupSeconds,
+    /// The limit of the target's CPU time in a step of a search, in CPU
+    /// seconds per second.
+    CpuLimitCores,
+    /// The limit of the target's memory in a step of a search, in bytes.
+    MemoryLimitBytes,
     /// Machine: CPUs that are online.
     NodeCpus,
     /// Machine: the busy columns of `/proc/stat` (user, nice, system, irq and
@@ -200,6 +210,8 @@ pub enum Reading {
     /// cgroup where the kernel keeps one (`cpuacct.usage`); finer than the
     /// ticks of `/proc/stat`.
     NodeCpuTasksSecondsTotal,
+    /// Load driver: the rate of a step of a search, in requests per second.
+    OfferedRequestsPerSecond,
     /// Load driver: requests whose intended start lies in the window.
     RequestsOffered,
     /// Load driver: complete answers with a 2xx status received in the window.
@@ -238,6 +250,9 @@ pub struct Sample {
     /// Set when the reading opens or closes the measured window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub edge: Option<Edge>,
+    /// In an experiment: the step of the trial's search, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub step: Option<u32>,
     /// Whose it is.
     pub subject: Subject,
     /// What was read.
@@ -275,6 +290,7 @@ impl Sample {
             trial,
             phase,
             edge: None,
+            step: None,
             subject,
             reading,
             value,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::experiment::Step;
 use crate::metric::Metric;
 use crate::sample::{Phase, Subject};
 
@@ -52,6 +53,9 @@ pub struct TrialAnalysis {
     /// What was sent to the intake, where there was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub delivered: Option<Delivered>,
+    /// What each step of its search came to, in an experiment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Step>,
     /// Every rule that decides whether the trial counts.
     pub checks: Vec<Check>,
 }

@@ -11,6 +11,9 @@
 //! - [`needs`]: what agents need of the machine
 //! - [`monitor`]: VictoriaMetrics beside the measurement
 //! - [`batch`]: the phases of trials that are carried out together
+//! - [`experiment`]: the steps of a trial's search
+//! - [`limit`]: limits of the target's group
+//! - [`evidence`]: what a system says of itself before the load and after it
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -20,6 +23,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::cgroup::{Hierarchies, Tree};
+use self::limit::Limits;
 use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
 use super::{Backend, LoadRequest, Observed, Sink, TrialError};
@@ -40,6 +44,9 @@ use crate::{owner::Owner, program, workspace};
 pub mod batch;
 pub mod cgroup;
 pub mod cpus;
+pub mod evidence;
+pub mod experiment;
+pub mod limit;
 pub mod monitor;
 pub mod needs;
 pub mod process;
@@ -265,7 +272,7 @@ impl LocalBackend {
         slot: &mut Option<System>,
     ) -> Result<Option<f64>, TrialError> {
         let program = &self.targets[&arm.target.program];
-        let system = System::up(&self.workshop, arm, program, 0, slot).await?;
+        let system = System::up(&self.workshop, arm, program, 0, Limits::default(), slot).await?;
         if system.prove(arm).await? == Some(0.0) {
             let reader = system.telemetry.as_ref();
             return Err(system.unhealthy_agent(format!(
@@ -395,7 +402,12 @@ impl Backend for LocalBackend {
         trials: &[TrialPlan],
         sink: &mut dyn Sink,
     ) -> Vec<Result<Observed, TrialError>> {
-        self.run_batch(plan, trials, sink).await
+        match (&plan.experiment, trials) {
+            (Some(experiment), [trial]) => {
+                vec![self.run_search(plan, experiment, trial, sink).await]
+            }
+            _ => self.run_batch(plan, trials, sink).await,
+        }
     }
 
     async fn conclude(&mut self, trials: &[TrialRecord]) -> Vec<Sample> {

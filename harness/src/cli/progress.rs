@@ -5,8 +5,10 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use crate::experiment::Experiment;
 use crate::metric::Metric;
 use crate::plan::{Plan, TrialPlan};
+use crate::report::format;
 use crate::run::Progress;
 use crate::sample::{Phase, Subject};
 use crate::stats;
@@ -24,9 +26,11 @@ pub struct Watcher {
     blocks: u32,
     trial_seconds: f64,
     confidence: f64,
+    /// The figure of the target that is shown as it comes.
+    shown: Metric,
     current: String,
-    /// CPU seconds per request of the target, over the trials of each arm that count.
-    costs: Vec<(String, Vec<f64>)>,
+    /// That figure, over the trials of each arm that count.
+    values: Vec<(String, Vec<f64>)>,
 }
 
 impl Watcher {
@@ -42,15 +46,25 @@ impl Watcher {
             blocks: plan.trials.last().map_or(0, |trial| trial.block),
             trial_seconds,
             confidence: plan.confidence,
+            shown: plan
+                .experiment
+                .as_ref()
+                .map_or(Metric::CpuSecondsPerRequest, Experiment::metric),
             current: String::new(),
-            costs: Vec::new(),
+            values: Vec::new(),
         }
     }
 
     /// The estimate so far of one arm, in words.
     fn running(&self, arm: &str) -> Option<String> {
-        let (_, values) = self.costs.iter().find(|(name, _)| name == arm)?;
+        let (_, values) = self.values.iter().find(|(name, _)| name == arm)?;
         let estimate = stats::estimate(values, self.confidence)?;
+        if self.shown != Metric::CpuSecondsPerRequest {
+            let (low, high) = estimate.interval.unzip();
+            let estimate = format::estimate(self.shown.unit(), estimate.point, low, high);
+            let interval = estimate.interval.map(|interval| format!(" ({interval})"));
+            return Some(estimate.point + &interval.unwrap_or_default());
+        }
         let micros = estimate.point * 1e6;
         Some(match estimate.interval {
             Some((low, high)) => {
@@ -106,17 +120,19 @@ impl Progress for Watcher {
     }
 
     fn done(&mut self, record: &TrialRecord) {
-        let cost = record
-            .analysis
-            .value(Metric::CpuSecondsPerRequest, Subject::Target);
-        let outcome = match (record.status, cost) {
-            (TrialStatus::Valid, Some(cost)) => {
-                match self.costs.iter_mut().find(|(name, _)| *name == record.arm) {
-                    Some((_, values)) => values.push(cost),
-                    None => self.costs.push((record.arm.clone(), vec![cost])),
+        let value = record.analysis.value(self.shown, Subject::Target);
+        let outcome = match (record.status, value) {
+            (TrialStatus::Valid, Some(value)) => {
+                match self.values.iter_mut().find(|(name, _)| *name == record.arm) {
+                    Some((_, values)) => values.push(value),
+                    None => self.values.push((record.arm.clone(), vec![value])),
                 }
                 let running = self.running(&record.arm).unwrap_or_default();
-                format!("{:.1} µs; so far {running}", cost * 1e6)
+                let own = match self.shown {
+                    Metric::CpuSecondsPerRequest => format!("{:.1} µs", value * 1e6),
+                    shown => format::value(shown, value),
+                };
+                format!("{own}; so far {running}")
             }
             (TrialStatus::Failed, _) => format!(
                 "failed: {}",

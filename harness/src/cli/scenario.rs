@@ -12,6 +12,7 @@ use crate::amplification::{arm_name, copies};
 use crate::backend::kubernetes::load::Starter;
 use crate::backend::kubernetes::object::Run;
 use crate::backend::kubernetes::{backend, owner, show};
+use crate::backend::local::monitor::Choice;
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::Fingerprint;
@@ -21,6 +22,8 @@ use crate::report;
 use crate::scenario::library::Library;
 use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{Agent, BASELINE, Scenario, TWIN};
+
+mod experiment;
 
 /// As many programs as the kernel attaches to one control group
 /// (`BPF_CGROUP_MAX_PROGS` in `kernel/bpf/cgroup.c`).
@@ -46,6 +49,7 @@ const ALL: Duration = Duration::from_secs(20 * 60);
 ///   flora-bench scenario all --blocks 8 --work 6
 ///   flora-bench scenario baseline --rate 500 --dry-run
 ///   flora-bench scenario flora --amplify 8
+///   flora-bench scenario flora --experiment cpu-limit --cpu-limit 0.5
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
@@ -62,6 +66,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(2..=i64::from(COPIES_MAX)))]
     amplify: Option<u32>,
 
+    #[command(flatten)]
+    experiment: experiment::Options,
+
     /// Show the plan and measure nothing.
     #[arg(long)]
     dry_run: bool,
@@ -76,6 +83,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
 }
 
 async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
+    let Arguments {
+        options,
+        experiment,
+        amplify,
+        ..
+    } = &mut arguments;
+    options.experiment = experiment.question(options, *amplify)?;
+    if options.experiment.is_some() {
+        options.victoria_metrics = Some(Choice::Off);
+    }
     let runs = runs(&arguments)?;
     let given = arguments.options.time;
     let all = arguments.names.iter().any(|name| name == "all");
@@ -103,9 +120,10 @@ async fn measure_one(
 ) -> Result<(), Failure> {
     let options = &arguments.options;
     let load = options.load(&arms)?;
-    let name = match &amplified {
-        Some(scenario) => format!("{scenario}-amplified"),
-        None => measure::name_of(&arms),
+    let name = match (&amplified, options.experiment) {
+        (Some(scenario), _) => format!("{scenario}-amplified"),
+        (None, Some(question)) => format!("{}-{}", measure::name_of(&arms), question.as_str()),
+        (None, None) => measure::name_of(&arms),
     };
     if arguments.dry_run {
         let load = LoadPlan {
@@ -136,6 +154,9 @@ async fn measure_one(
             bench
                 .backend
                 .configured_in(library(options.scenarios.clone()).directory());
+            if let Some(question) = &options.experiment {
+                bench.backend.require_limits(question)?;
+            }
             measured(bench, arguments, &name, asked, load).await
         }
         BackendName::Kubernetes => {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::Side;
 use crate::fingerprint::Program;
+use crate::plan::Plan;
 use crate::report::{format, words};
 use crate::sample::Subject;
 use crate::scenario::Scenario;
@@ -96,12 +97,17 @@ fn plans(list: &mut List, a: Side<'_>, b: Side<'_>) {
     let (plan_a, plan_b) = (a.plan, b.plan);
     let rate = |rate: f64| format!("{rate} requests per second");
     list.add(Refuses, "backend", &plan_a.backend, &plan_b.backend);
-    list.add(
-        Refuses,
-        RATE,
-        rate(plan_a.load.rate),
-        rate(plan_b.load.rate),
-    );
+    let asked = |plan: &Plan| match &plan.experiment {
+        Some(experiment) => json(&experiment.question).to_string(),
+        None => "a fixed rate".to_owned(),
+    };
+    list.add(Refuses, "experiment", asked(plan_a), asked(plan_b));
+    // Where rates are searched for, the one in the plan is only where that begins.
+    let searched = |plan: &Plan| plan.experiment.is_some_and(|e| e.is_of_rates());
+    if !(searched(plan_a) && searched(plan_b)) {
+        let (a, b) = (plan_a.load.rate, plan_b.load.rate);
+        list.add(Refuses, RATE, rate(a), rate(b));
+    }
     let driver = |side: Side<'_>| words::driver(side.plan.load.driver);
     list.add(Refuses, "load driver", driver(a), driver(b));
     for (what, a, b) in [

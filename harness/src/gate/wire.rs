@@ -397,7 +397,10 @@ fn default_subject(metric: Metric) -> Subject {
         | Metric::RequestsPerSecond
         | Metric::ErrorRatio
         | Metric::CpuThrottledSeconds
-        | Metric::StartupSeconds => Subject::Target,
+        | Metric::StartupSeconds
+        | Metric::SustainedRequestsPerSecond
+        | Metric::MemoryLimitBytes
+        | Metric::CpuThrottledPeriodsRatio => Subject::Target,
     }
 }
 

@@ -114,7 +114,7 @@ impl CgroupObserver {
     /// # Errors
     /// When a file can't be read or does not hold what it should.
     pub fn read(&self) -> io::Result<Readings> {
-        let mut readings = Readings::with_capacity(6);
+        let mut readings = Readings::with_capacity(8);
         let cpu = match &self.cpu {
             Cpu::V1(file) => number(file)? / 1e9,
             Cpu::V2(file) => key(&text(file)?, "usage_usec")? / 1e6,
@@ -129,6 +129,13 @@ impl CgroupObserver {
             // Version 2 without the cpu controller has no such key.
             if let Ok(seconds) = seconds {
                 readings.push((Reading::CpuThrottledSecondsTotal, seconds));
+            }
+            // Without a quota no periods are counted, on either version.
+            if let (Ok(periods), Ok(held)) = (key(&text, "nr_periods"), key(&text, "nr_throttled"))
+                && periods > 0.0
+            {
+                readings.push((Reading::CpuPeriodsTotal, periods));
+                readings.push((Reading::CpuThrottledPeriodsTotal, held));
             }
         }
         if let Some(memory) = &self.memory {

@@ -47,6 +47,7 @@ pub fn build(records: &Records) -> Report {
         comparisons: differences.comparisons,
         noise_floor: differences.noise_floor,
         amplification: amplification(records),
+        experiment: plan.experiment,
         drifts: differences.drifts,
         scenarios,
         nodes: super::nodes::nodes(&records.trials),
@@ -244,6 +245,12 @@ fn notes(records: &Records) -> Vec<String> {
     if let Some(scenario) = &records.plan.amplified {
         notes.push(format!(
             "This run attached the programs of {scenario}'s agent several times over to find out what one copy costs; arms with more than one copy are an experiment, not an agent that anybody runs."
+        ));
+    }
+    if let Some(experiment) = &records.plan.experiment {
+        notes.push(format!(
+            "This run was an experiment ({}): every trial drove its target to a limit, so its figures are not what a request costs, and stand for this limit alone.",
+            experiment.question.as_str()
         ));
     }
     notes.extend(super::nodes::sentence(&super::nodes::nodes(

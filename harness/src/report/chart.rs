@@ -1,7 +1,7 @@
 //! `Report` and samples → charts, each as SVG and as PNG from the same drawing.
 //!
 //! # Layout
-//! - `amplification`, `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
+//! - `amplification`, `steps`, `overhead`, `ledger`, `cost`, `latency`, `memory`, `blocks`, `timeline`: `Report` → [`Scene`]
 //! - [`history`]: many runs → [`Scene`]
 //! - `figures`, `rows`, `legend`, `series`, `axis`, `palette`, `font`: what they share
 //! - `scene`, `svg`, `paint`: shapes, and their way to SVG and PNG
@@ -23,6 +23,7 @@ mod palette;
 mod rows;
 mod scene;
 mod series;
+mod steps;
 mod stroke;
 mod svg;
 mod timeline;
@@ -30,6 +31,7 @@ mod timeline;
 use std::path::Path;
 
 use super::{Report, claims};
+use crate::experiment::Experiment;
 use crate::sample::Sample;
 pub use font::width as text_width;
 pub use overhead::{draw_claim, draw_key};
@@ -54,7 +56,7 @@ pub struct Chart {
 }
 
 /// The charts, in the order in which reports show them.
-pub const CHARTS: [Chart; 8] = [
+pub const CHARTS: [Chart; 9] = [
     Chart {
         file: "amplification",
         title: "What one copy of the agent's programs costs",
@@ -62,6 +64,15 @@ pub const CHARTS: [Chart; 8] = [
         applies: |report| {
             let amplification = report.amplification.as_ref();
             amplification.is_some_and(|a| !a.slopes.is_empty())
+        },
+    },
+    Chart {
+        file: "steps",
+        title: "Throughput and latency against the offered rate",
+        draw: |report, _, width| steps::draw(report, width),
+        applies: |report| {
+            let experiment = report.experiment.as_ref();
+            experiment.is_some_and(Experiment::is_of_rates)
         },
     },
     Chart {
@@ -74,25 +85,25 @@ pub const CHARTS: [Chart; 8] = [
         file: "ledger",
         title: "Where the CPU time of one request goes",
         draw: |report, _, width| ledger::draw(report, width),
-        applies: |_| true,
+        applies: has_windows,
     },
     Chart {
         file: "cost",
         title: "CPU time per request",
         draw: |report, _, width| cost::draw(report, width),
-        applies: |_| true,
+        applies: has_windows,
     },
     Chart {
         file: "latency",
         title: "Latency percentiles",
         draw: |report, _, width| latency::draw(report, width),
-        applies: |_| true,
+        applies: has_windows,
     },
     Chart {
         file: "memory",
         title: "Memory",
         draw: |report, _, width| memory::draw(report, width),
-        applies: |_| true,
+        applies: has_windows,
     },
     Chart {
         file: "blocks",
@@ -104,9 +115,14 @@ pub const CHARTS: [Chart; 8] = [
         file: "timeline",
         title: "Timeline of the run",
         draw: timeline::draw,
-        applies: |_| true,
+        applies: has_windows,
     },
 ];
+
+/// Whether trials had one window each, of which there are costs; a search has steps.
+fn has_windows(report: &Report) -> bool {
+    report.experiment.is_none()
+}
 
 impl Chart {
     /// Whether it has something to show of this report.

@@ -25,6 +25,14 @@ pub fn render(report: &Report) -> String {
         // The rest is in the other reports; here a line has a hundred columns.
         page.table(&slopes.pick(&["CPU time of", "one copy", "interval", "two baselines"]));
     }
+    if let (Some(experiment), Some(found)) = (&report.experiment, tables::experiment(report)) {
+        page.section(&words::experiment_title(experiment));
+        page.wrapped("", "", &words::searched(report, experiment));
+        page.blank();
+        page.table(&found);
+        page.blank();
+        page.list(words::beyond(report));
+    }
     if let Some(comparisons) = tables::comparisons(report, true) {
         page.section(&format!(
             "Against the baseline (intervals: {}; p corrected for the number of claims)",

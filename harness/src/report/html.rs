@@ -63,6 +63,7 @@ pub fn render(report: &Report, samples: &[Sample]) -> String {
         drawn.collect::<Vec<Markup>>()
     };
     let amplification = figures(&["amplification"]);
+    let steps = figures(&["steps"]);
     let overhead = overhead::section(report);
     let costs = figures(&["ledger", "cost", "latency", "memory"]);
     let run = figures(&["blocks", "timeline"]);
@@ -92,14 +93,27 @@ pub fn render(report: &Report, samples: &[Sample]) -> String {
                             }
                         }
                     }
+                    @if let Some(experiment) = &report.experiment {
+                        section #experiment {
+                            h2 { (words::experiment_title(experiment)) }
+                            p { (together(&words::searched(report, experiment))) }
+                            @for chart in &steps { (chart) }
+                            @if let Some(found) = tables::experiment(report) {
+                                (table("found", "What each arm's searches found", &found))
+                            }
+                            ul { @for sentence in words::beyond(report) { li { (together(&sentence)) } } }
+                        }
+                    }
                     (overhead)
                     (noise_floor(report))
-                    section #costs {
-                        h2 { "Costs" }
-                        @if let Some(overview) = tables::overview(report) {
-                            (table("scenarios", "Scenarios", &overview))
+                    @if report.experiment.is_none() {
+                        section #costs {
+                            h2 { "Costs" }
+                            @if let Some(overview) = tables::overview(report) {
+                                (table("scenarios", "Scenarios", &overview))
+                            }
+                            @for chart in &costs { (chart) }
                         }
-                        @for chart in &costs { (chart) }
                     }
                     (delivered(report))
                     (overhead::others(report))
@@ -142,7 +156,7 @@ fn header(report: &Report) -> Markup {
 /// The sentence with numbers that no line break parts from their units.
 fn together(sentence: &str) -> String {
     let units = [
-        "%", "ns", "µs", "ms", "s", "MiB", "blocks", "block", "trials",
+        "%", "ns", "µs", "ms", "s", "/s", "MiB", "blocks", "block", "trials",
     ];
     let mut text = String::with_capacity(sentence.len());
     for word in sentence.split(' ') {

@@ -29,6 +29,15 @@ pub fn render(report: &Report) -> String {
         "Amplification, a labelled experiment",
         chart("amplification") + &optional(tables::amplification(report)),
     );
+    if let Some(experiment) = &report.experiment {
+        section(
+            &words::experiment_title(experiment),
+            format!("{}\n\n", escape(&words::searched(report, experiment)))
+                + &chart("steps")
+                + &optional(tables::experiment(report))
+                + &list(words::beyond(report)),
+        );
+    }
     section(
         &format!(
             "Against the baseline (intervals: {})",

@@ -67,9 +67,9 @@ fn sorted(statistics: &[Statistic]) -> Vec<&Statistic> {
     sorted
 }
 
-/// One row per scenario; none with a single one.
+/// One row per scenario; none with a single one, nor where searches took the place of costs.
 pub fn overview(report: &Report) -> Option<Table> {
-    if report.scenarios.len() < 2 {
+    if report.scenarios.len() < 2 || report.experiment.is_some() {
         return None;
     }
     let mut table = Table::new([
@@ -270,6 +270,57 @@ pub fn amplification(report: &Report) -> Option<Table> {
             slope
                 .bend
                 .map_or(String::new(), |bend| words::amount(bend).1),
+        ]);
+    }
+    (!table.rows.is_empty()).then(|| table.without_empty_columns())
+}
+
+/// What each arm's searches found, and how far that is from the baseline: rates as a ratio,
+/// memory in its unit; none without an experiment.
+pub fn experiment(report: &Report) -> Option<Table> {
+    let experiment = report.experiment.as_ref()?;
+    let metric = experiment.metric();
+    let mut table = Table::new([
+        ("scenario", Left),
+        ("found", Right),
+        ("interval", Right),
+        ("change", Right),
+        ("its interval", Right),
+        ("p99 there", Right),
+        ("throttled", Right),
+        ("agent's memory", Right),
+    ]);
+    let cells = |estimate: Option<format::Estimate>| {
+        let cells = estimate.map(|e| [e.point, e.interval.unwrap_or_default()]);
+        cells.unwrap_or_default()
+    };
+    for scenario in report.scenarios.iter().filter(|s| s.planned_trials > 0) {
+        let of = |metric, subject| words::statistic(scenario, metric, subject);
+        let point = |found: Option<&Statistic>| {
+            found.map_or(String::new(), |found| words::estimate(found).point)
+        };
+        let mut compared = claims::contenders(report);
+        let compared = compared.find(|c| c.scenario == scenario.name && c.metric == metric);
+        let change = compared.map(|c| match experiment.is_of_rates() {
+            true => format::change(c.overhead_ratio, c.low, c.high),
+            false => words::added(c),
+        });
+        let bounded =
+            |s: &&Statistic| s.metric == Metric::RequestDurationSeconds && s.quantile == Some(0.99);
+        let p99 = scenario.statistics.iter().find(bounded);
+        let p99 = p99.filter(|_| experiment.is_of_rates());
+        let [found, interval] = cells(of(metric, Subject::Target).map(words::estimate));
+        let [change, its_interval] = cells(change);
+        table.row([
+            scenario.name.clone(),
+            found,
+            interval,
+            change,
+            its_interval,
+            point(p99),
+            of(Metric::CpuThrottledPeriodsRatio, Subject::Target)
+                .map_or(String::new(), |s| words::share(s.estimate)),
+            point(of(Metric::MemoryPeakBytes, Subject::Agent)),
         ]);
     }
     (!table.rows.is_empty()).then(|| table.without_empty_columns())

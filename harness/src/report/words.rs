@@ -11,11 +11,13 @@ use crate::sample::Subject;
 
 mod again;
 mod amplified;
+mod experiment;
 mod findings;
 mod validity;
 
 pub use again::{command, rate_source};
 pub use amplified::{amount, amplified, payer};
+pub use experiment::{beyond, experiment_title, found, searched};
 pub use findings::{caution, drifts, findings, headlines, no_figures, noise_floor, noise_warnings};
 pub use validity::{counted, ledger, not_counted, warnings};
 
@@ -40,6 +42,9 @@ pub fn metric(metric: Metric, quantile: Option<f64>) -> String {
         Metric::ErrorRatio => "Errors",
         Metric::CpuThrottledSeconds => "CPU throttled",
         Metric::StartupSeconds => "Startup",
+        Metric::SustainedRequestsPerSecond => "Sustained rate",
+        Metric::MemoryLimitBytes => "Smallest memory limit",
+        Metric::CpuThrottledPeriodsRatio => "Throttled periods",
     };
     match quantile {
         Some(quantile) => format!("{name} {}", format::quantile(quantile)),
@@ -58,6 +63,9 @@ pub fn claim(claim: Claim) -> String {
         Metric::ErrorRatio => "errors",
         Metric::CpuThrottledSeconds => "throttled CPU time",
         Metric::StartupSeconds => "startup time",
+        Metric::SustainedRequestsPerSecond => "sustained rate",
+        Metric::MemoryLimitBytes => "memory limit",
+        Metric::CpuThrottledPeriodsRatio => "throttled periods",
     };
     let quantile = claim
         .quantile

@@ -8,6 +8,7 @@ mod ci;
 mod cluster;
 mod compare;
 mod driver;
+mod experiments;
 mod export;
 mod faults;
 mod foreign;

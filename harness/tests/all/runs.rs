@@ -54,6 +54,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
                 analysis: TrialAnalysis {
                     telemetry: None,
                     delivered: None,
+                    steps: Vec::new(),
                     requests: REQUESTS,
                     statistics: statistics(*cost, arm),
                     ledger: None,
@@ -83,6 +84,7 @@ pub fn run(name: &str, started: &str, arms: &[(&str, &[f64])]) -> Run {
             parallel: 1,
             pause_seconds: 0.01,
             amplified: None,
+            experiment: None,
             expected_detectable_ratio: None,
             limitations: Vec::new(),
             left_out: Vec::new(),

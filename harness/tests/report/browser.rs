@@ -60,6 +60,9 @@ fn report_works_in_a_browser() {
         fixtures::many(),
         fixtures::turns(),
         fixtures::amplified(),
+        fixtures::cpu_limit(),
+        fixtures::saturation(),
+        fixtures::memory_limit(),
         fixtures::single(),
     ] {
         // Every chart, the overhead as one drawing per headline claim.

@@ -55,6 +55,9 @@ fn scenes() -> Vec<Scene> {
         fixtures::many(),
         fixtures::turns(),
         fixtures::amplified(),
+        fixtures::cpu_limit(),
+        fixtures::saturation(),
+        fixtures::memory_limit(),
         fixtures::single(),
     ] {
         for chart in CHARTS {

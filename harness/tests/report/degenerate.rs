@@ -230,6 +230,13 @@ fn disturb(report: &mut Report, samples: &mut [Sample], numbers: &[f64]) {
             (span.start, span.end) = (next(), next());
         }
     }
+    for step in report.trials.iter_mut().flat_map(|t| &mut t.analysis.steps) {
+        step.value = next();
+        step.offered_requests_per_second = next();
+        step.requests_per_second = Some(next());
+        step.p99_seconds = Some(next());
+        step.throttled_ratio = Some(next());
+    }
     for sample in samples.iter_mut().step_by(3) {
         sample.value = next();
     }
@@ -263,6 +270,15 @@ proptest! {
         let (mut report, mut samples) = fixtures::amplified();
         disturb(&mut report, &mut samples, &numbers);
         texts(&report, &samples);
+    }
+
+    /// Nor where trials are searches.
+    #[test]
+    fn odd_numbers_of_steps(numbers in proptest::collection::vec(odd(), 1..40)) {
+        for (mut report, mut samples) in [fixtures::cpu_limit(), fixtures::memory_limit()] {
+            disturb(&mut report, &mut samples, &numbers);
+            texts(&report, &samples);
+        }
     }
 
     /// Nor does the same number everywhere.

@@ -15,6 +15,9 @@ use flora_bench::trial::{
 use parts::{fingerprint, readings, scenario, trial};
 
 mod parts;
+mod searches;
+
+pub use searches::{cpu_limit, memory_limit, saturation};
 
 const MIB: f64 = 1024.0 * 1024.0;
 const RATE: f64 = 800.0;
@@ -612,6 +615,7 @@ fn run(
         comparisons: Vec::new(),
         noise_floor: Vec::new(),
         amplification: None,
+        experiment: None,
         drifts: Vec::new(),
         nodes: Vec::new(),
         cross_checks: Vec::new(),

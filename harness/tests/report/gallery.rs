@@ -16,6 +16,9 @@ fn gallery() {
         fixtures::many(),
         fixtures::turns(),
         fixtures::amplified(),
+        fixtures::cpu_limit(),
+        fixtures::saturation(),
+        fixtures::memory_limit(),
         fixtures::single(),
     ] {
         let directory = Path::new(env!("CARGO_TARGET_TMPDIR"))

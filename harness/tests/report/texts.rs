@@ -57,6 +57,21 @@ fn markdown_of_an_amplified_agent() {
 }
 
 #[test]
+fn console_of_searches() {
+    let (rates, memory) = (fixtures::cpu_limit().0, fixtures::memory_limit().0);
+    golden("console-cpu-limit.txt", &console::render(&rates));
+    golden("console-memory-limit.txt", &console::render(&memory));
+}
+
+#[test]
+fn markdown_of_searches() {
+    golden(
+        "markdown-cpu-limit.md",
+        &markdown::render(&fixtures::cpu_limit().0),
+    );
+}
+
+#[test]
 fn markdown_of_one_scenario() {
     golden(
         "markdown-baseline.md",
@@ -80,6 +95,9 @@ fn console_lines_have_at_most_100_columns() {
         fixtures::many().0,
         fixtures::turns().0,
         fixtures::amplified().0,
+        fixtures::cpu_limit().0,
+        fixtures::saturation().0,
+        fixtures::memory_limit().0,
     ] {
         for line in console::render(&report).lines() {
             assert!(line.chars().count() <= 100, "{line}");

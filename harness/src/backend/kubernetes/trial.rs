@@ -292,6 +292,7 @@ mod tests {
             left_out: Vec::new(),
             expected_detectable_ratio: None,
             amplified: None,
+            experiment: None,
             limitations: Vec::new(),
             arms: names
                 .iter()

@@ -8,6 +8,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::LocalBackend;
+use super::evidence::{self, Before};
+use super::limit::Limits;
 use super::monitor::Monitor;
 use super::sampler::{RoleObserver, Sampler};
 use super::system::System;
@@ -26,7 +28,7 @@ use crate::trial::PhaseSpan;
 /// Time between two readings of the series beside the edges, in nanoseconds.
 const SERIES_NS: u64 = 1_000_000_000;
 /// How long the load driver may take to end after its grace period.
-const RESULT_LIMIT: Duration = Duration::from_secs(30);
+pub(super) const RESULT_LIMIT: Duration = Duration::from_secs(30);
 /// Part of the pause after a turn that lies between the reading of its counters and the next turn,
 const REST: f64 = 0.4;
 /// and no more than so many seconds.
@@ -39,13 +41,13 @@ fn settled(pause_seconds: f64) -> f64 {
 
 /// What must be taken down of one trial.
 #[derive(Default)]
-struct Stage {
-    system: Option<System>,
-    driver: Option<Driver>,
+pub(super) struct Stage {
+    pub system: Option<System>,
+    pub driver: Option<Driver>,
 }
 
 impl Stage {
-    async fn down(&mut self) {
+    pub async fn down(&mut self) {
         if let Some(driver) = self.driver.take() {
             driver.stop().await;
         }
@@ -55,7 +57,7 @@ impl Stage {
     }
 
     /// Waits until something ends that should not.
-    async fn ended(&mut self, phase: Phase) -> TrialError {
+    pub async fn ended(&mut self, phase: Phase) -> TrialError {
         let Stage { system, driver } = self;
         match (system, driver) {
             (Some(system), Some(driver)) => tokio::select! {
@@ -153,7 +155,9 @@ impl LocalBackend {
         if fatal.is_none()
             && let Some(loaded) = &loaded
         {
-            fatal = self.left((begun, loaded), &seats, sink).await.err();
+            let live = seats.iter().filter(|seat| seat.is_live());
+            let live = live.map(|seat| seat.trial.trial);
+            fatal = self.left((begun, loaded), live, sink).await.err();
         }
         seats
             .into_iter()
@@ -177,10 +181,10 @@ impl LocalBackend {
     }
 
     /// Looks for eBPF programs that the trials left behind.
-    async fn left(
+    pub(super) async fn left(
         &self,
         (then, loaded): (f64, &Programs),
-        seats: &[Seat<'_>],
+        trials: impl IntoIterator<Item = u32>,
         sink: &mut dyn Sink,
     ) -> Result<(), TrialError> {
         // Whoever could list them a moment ago still can.
@@ -193,9 +197,8 @@ impl LocalBackend {
                 new.join(", ")
             );
         }
-        for seat in seats.iter().filter(|seat| seat.is_live()) {
+        for trial in trials {
             let one = |phase, time, reading, value: usize| {
-                let trial = seat.trial.trial;
                 Sample::new(trial, phase, Subject::Node, reading, value as f64, time)
             };
             let (all, left) = (Reading::NodeEbpfPrograms, Reading::NodeEbpfProgramsLeft);
@@ -313,11 +316,10 @@ impl LocalBackend {
         stage: &mut Stage,
     ) -> Result<Vec<Sample>, TrialError> {
         let program = &self.targets[&seat.arm.target.program];
-        let system = System::up(&self.workshop, seat.arm, program, n, &mut stage.system).await?;
+        let (limits, slot) = (Limits::default(), &mut stage.system);
+        let system = System::up(&self.workshop, seat.arm, program, n, limits, slot).await?;
         // Before the driver, which may begin by itself.
-        let seen = system.prove(seat.arm).await?;
-        let before = system.metrics.requests().await?;
-        let attached = [system.attached_before, system.attached()];
+        let before = Before::of(system, seat.arm).await?;
         let spec = LoadSpec {
             periods: periods(plan, trials, n),
             ..LoadSpec::new(
@@ -358,27 +360,14 @@ impl LocalBackend {
         // Taken out so that readers and processes can be used side by side.
         let mut roles = std::mem::take(&mut system.observers);
         roles.extend([load, self.harness_observer()?]);
-        let startup = system.startup.as_secs_f64();
         let readers = seat.readers.insert(Readers {
             roles,
             node,
             metrics: system.metrics.clone(),
-            ahead: seen.unwrap_or(0.0) - before,
+            ahead: before.ahead(),
         });
         let sampler = self.sampler(seat.trial.trial, readers);
-        let one = |reading, value| sampler.one(Phase::Setup, Subject::Target, reading, value);
-        let mut samples = vec![
-            one(Reading::StartupSeconds, startup),
-            one(Reading::HttpRequestsTotal, before),
-        ];
-        samples.extend(seen.map(|seen| telemetry_sample(&sampler, Phase::Setup, seen)));
-        if let Some(reader) = &system.delivered {
-            let one = |reading, value| sampler.one(Phase::Setup, Subject::Intake, reading, value);
-            samples.extend(reader.samples(one).await?);
-        }
-        let attached = attached.into_iter().flatten();
-        samples.extend(attached.map(|count| one(Reading::EbpfProgramsAttached, f64::from(count))));
-        Ok(samples)
+        before.samples(system, &sampler).await
     }
 
     /// Reads what was served and reported of the warm-up, which the window's telemetry starts
@@ -404,7 +393,7 @@ impl LocalBackend {
             let counted = reader.requests().await.ok()?;
             let mut samples = vec![
                 one(Subject::Target, Reading::HttpRequestsTotal, served),
-                telemetry_sample(&sampler, Phase::Warmup, counted),
+                evidence::counted(&sampler, Phase::Warmup, counted),
             ];
             if let Some(delivered) = &system.delivered {
                 let intake = |reading, value| one(Subject::Intake, reading, value);
@@ -442,34 +431,12 @@ impl LocalBackend {
             }
             error = system.ended(Phase::Cooldown) => return Err(error),
         };
-        let after = system.metrics.requests().await?;
+        let served = system.metrics.requests().await?;
         let sampler = self.sampler(seat.trial.trial, readers);
-        watch.keep(vec![sampler.one(
-            Phase::Cooldown,
-            Subject::Target,
-            Reading::HttpRequestsTotal,
-            after,
-        )])?;
         watch.keep(result.samples(|reading, value| {
             sampler.one(Phase::Measure, Subject::Load, reading, value)
         }))?;
-        if let Some(reader) = &system.telemetry {
-            let counted = reader.settled(after + readers.ahead).await?;
-            watch.keep(vec![telemetry_sample(&sampler, Phase::Cooldown, counted)])?;
-        }
-        if let Some(reader) = &system.delivered {
-            let one =
-                |reading, value| sampler.one(Phase::Cooldown, Subject::Intake, reading, value);
-            watch.keep(reader.samples(one).await?)?;
-        }
-        if let Some(attached) = system.attached() {
-            watch.keep(vec![sampler.one(
-                Phase::Cooldown,
-                Subject::Target,
-                Reading::EbpfProgramsAttached,
-                f64::from(attached),
-            )])?;
-        }
+        watch.keep(evidence::after(system, &sampler, served, readers.ahead).await?)?;
         if let Some(monitor) = &self.monitor {
             monitor.push(&watch.taken).await;
         }
@@ -491,7 +458,7 @@ impl LocalBackend {
         }
     }
 
-    fn harness_observer(&self) -> Result<RoleObserver, TrialError> {
+    pub(super) fn harness_observer(&self) -> Result<RoleObserver, TrialError> {
         let name = Subject::Harness.as_str();
         let group = match &self.workshop.tree {
             Some(tree) => Some(tree.group(name)?),
@@ -632,13 +599,4 @@ async fn any_ended(stages: &mut [Stage], phase: Phase) -> (usize, TrialError) {
         std::task::Poll::Pending
     })
     .await
-}
-
-fn telemetry_sample(sampler: &Sampler<'_>, phase: Phase, counted: f64) -> Sample {
-    sampler.one(
-        phase,
-        Subject::Agent,
-        Reading::TelemetryRequestsTotal,
-        counted,
-    )
 }

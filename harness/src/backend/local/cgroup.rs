@@ -235,7 +235,7 @@ impl Drop for Tree {
 }
 
 /// One role's group: its directory in each hierarchy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Group {
     cpuacct: Option<PathBuf>,
     cpu: Option<PathBuf>,

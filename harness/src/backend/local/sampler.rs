@@ -54,7 +54,16 @@ impl RoleObserver {
         }
     }
 
-    fn read(&self) -> Result<Readings, TrialError> {
+    /// Whether it reads this role.
+    pub fn is_of(&self, subject: Subject) -> bool {
+        self.subject == subject
+    }
+
+    /// Reads everything that there is of it.
+    ///
+    /// # Errors
+    /// When a counter can't be read.
+    pub fn read(&self) -> Result<Readings, TrialError> {
         let failed = |source| observe(self.subject, source);
         let mut readings = match &self.group {
             Some(group) => group.read().map_err(failed)?,

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 
 use super::cgroup::{Group, Tree};
 use super::cpus::CpuSets;
+use super::limit::Limits;
 use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
@@ -73,7 +74,10 @@ impl Workshop {
             return Ok(None);
         };
         let group = tree.group(&seated(subject.as_str(), seat))?;
-        groups.push(group.clone());
+        // A driver that comes after another has the same.
+        if !groups.contains(&group) {
+            groups.push(group.clone());
+        }
         Ok(Some(group))
     }
 
@@ -193,7 +197,7 @@ pub struct System {
 }
 
 impl System {
-    /// Starts what of an arm's agent comes first, its target, waits until that
+    /// Starts what of an arm's agent comes first, its target under its limits, waits until that
     /// answers, then starts the rest of the agent and waits until that answers,
     /// if it says how.
     ///
@@ -207,6 +211,7 @@ impl System {
         arm: &Scenario,
         program: &Program,
         seat: usize,
+        limits: Limits,
         slot: &'s mut Option<System>,
     ) -> Result<&'s mut System, TrialError> {
         let port = arm
@@ -255,7 +260,7 @@ impl System {
             .start_agents(workshop, arm, Start::BeforeTarget, group)
             .await?;
         system.agent_before = system.agent.len();
-        system.start_target(workshop, arm, program, port)?;
+        system.start_target(workshop, arm, program, limits)?;
         let limit = Duration::from_secs_f64(arm.target.startup_timeout_seconds);
         system.wait_healthy(limit).await?;
         system.attached_before = system.attached();
@@ -327,11 +332,15 @@ impl System {
         workshop: &Workshop,
         arm: &Scenario,
         program: &Program,
-        port: u16,
+        limits: Limits,
     ) -> Result<(), TrialError> {
         let copy = own_copy(workshop, arm, program)?;
         let group = workshop.group(Subject::Target, self.seat, &mut self.groups)?;
-        let args = arm.target.arguments(&format!("127.0.0.1:{port}"));
+        match &group {
+            Some(group) => limits.apply(group)?,
+            None => limits.try_on(None)?,
+        }
+        let args = arm.target.arguments(&format!("127.0.0.1:{}", self.port));
         // Its own group can be asked for from here on.
         self.target_group = group.clone();
         let env = arm.target.env.iter();

@@ -8,6 +8,7 @@ use clap::{Args, ValueEnum};
 use crate::backend::local::GroupChoice;
 use crate::backend::local::monitor::Choice;
 use crate::cli::cluster;
+use crate::experiment::Question;
 
 /// How a run is made.
 #[derive(Clone, Debug, Args)]
@@ -27,6 +28,10 @@ pub struct Options {
     /// How long the run takes at most, where the scenarios' own number of blocks takes longer.
     #[arg(skip)]
     pub bound: Option<Duration>,
+
+    /// What an experiment asks, in place of what a request costs at a fixed rate.
+    #[arg(skip)]
+    pub experiment: Option<Question>,
 
     /// Offered rate in requests per second; calibrated without it.
     #[arg(long, value_name = "R", value_parser = rate)]

@@ -7,6 +7,7 @@ use super::{BackendName, LoadName, Options};
 use crate::backend::LoadRequest;
 use crate::backend::local::monitor::Choice;
 use crate::cli::exit::{self, Failure};
+use crate::experiment::Experiment;
 use crate::plan::{self, LoadDriver, LoadPlan, Plan, RateSource};
 use crate::scenario::{AgentScope, BASELINE, Scenario, TWIN};
 use crate::{record, stats};
@@ -19,6 +20,9 @@ const POWER: f64 = 0.8;
 const TRIAL_EXTRA_SECONDS: f64 = 0.25;
 /// Checks and calibration before the first trial, roughly, in seconds.
 const PREPARATION_SECONDS: f64 = 5.0;
+
+/// The window of a step of an experiment, where the command line does not say it.
+const STEP_SECONDS: f64 = 1.0;
 
 /// The same of a trial in a cluster: pods that are placed, started and ended.
 pub const CLUSTER_TRIAL_EXTRA_SECONDS: f64 = 20.0;
@@ -56,6 +60,12 @@ impl Options {
         }
         if let Some(slices) = self.slices {
             arm.trials.slices = slices;
+        }
+        if self.experiment.is_some() {
+            // Each trial has the machine to itself, and its window is a step's.
+            arm.trials.slices = 1;
+            let measure = self.measure.map(|measure| measure.as_secs_f64());
+            arm.trials.measure_seconds = measure.unwrap_or(STEP_SECONDS);
         }
         if self.backend == BackendName::Kubernetes {
             // Counters are read once a second there, and turns can't be taken.
@@ -201,8 +211,13 @@ impl Options {
                     .into(),
             );
         }
-        let block = plan::block_seconds(&arms, measure, slices, pause)
-            + self.trial_extra_seconds() * arms.len() as f64;
+        let cpus = arms.iter().map(|arm| arm.target.cpus).max().unwrap_or(1);
+        let asked = self.experiment;
+        let experiment = asked.map(|question| Experiment::new(question, load.rate, cpus));
+        let block = match &experiment {
+            Some(experiment) => experiment.trial_seconds(warmup, measure) * arms.len() as f64,
+            None => plan::block_seconds(&arms, measure, slices, pause),
+        } + self.trial_extra_seconds() * arms.len() as f64;
         let fit = |time: Duration| {
             let left = time.as_secs_f64() - PREPARATION_SECONDS;
             (left / block).floor().min(10_000.0) as u32
@@ -241,13 +256,16 @@ impl Options {
             slices,
             parallel: self.parallel(arms.len()),
             pause_seconds: pause,
+            // How far searches spread is not known beforehand.
             expected_detectable_ratio: stats::detectable_ratio(
                 plan::assumed_deviation(measure, slices),
                 blocks,
                 CONFIDENCE,
                 POWER,
-            ),
+            )
+            .filter(|_| experiment.is_none()),
             amplified: None,
+            experiment,
             limitations,
             left_out: Vec::new(),
             trials: plan::trials(&names(&arms), blocks, slices, seed),
@@ -272,15 +290,27 @@ pub fn name_of(arms: &[Scenario]) -> String {
 
 /// What is about to happen, in a line on standard error.
 pub fn announce(plan: &Plan, directory: &Path) {
+    let load = match &plan.experiment {
+        Some(experiment) => searched(experiment),
+        None => format!("at {} requests per second", plan.load.rate),
+    };
     eprintln!(
-        "{} trials in {} blocks at {} requests per second, about {}{}; records in {}",
+        "{} trials in {} blocks {load}, about {}{}; records in {}",
         plan.trials.len(),
         plan.blocks(),
-        plan.load.rate,
         humantime::format_duration(Duration::from_secs(plan.duration().as_secs() + 1)),
         expectation(plan),
         directory.display()
     );
+}
+
+/// What each trial of an experiment does.
+fn searched(experiment: &Experiment) -> String {
+    format!(
+        "of about {} steps each ({})",
+        experiment.search.usual_steps(),
+        experiment.question.as_str()
+    )
 }
 
 fn expectation(plan: &Plan) -> String {
@@ -344,18 +374,23 @@ pub fn describe(plan: &Plan) -> String {
     };
     let _ = writeln!(
         text,
-        "{} trials in {} blocks at {rate}: {} s warm-up, {} s window each{}; at least {}{}; seed {}",
+        "{} trials in {} blocks at {rate}: {} s warm-up, {} s window each{}; {} {}{}; seed {}",
         plan.trials.len(),
         plan.blocks(),
         plan.warmup_seconds,
         plan.measure_seconds,
         match plan.slices {
+            _ if let Some(experiment) = &plan.experiment => format!(", {}", searched(experiment)),
             0 | 1 => String::new(),
             slices if plan.pause_seconds > plan::pause() => format!(
                 " in {slices} slices with {} s after each, the arms of a block taking turns",
                 plan.pause_seconds
             ),
             slices => format!(" in {slices} slices, the arms of a block taking turns"),
+        },
+        match plan.experiment {
+            Some(_) => "about",
+            None => "at least",
         },
         humantime::format_duration(Duration::from_secs(plan.duration().as_secs())),
         expectation(plan),

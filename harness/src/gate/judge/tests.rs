@@ -416,6 +416,7 @@ fn report() -> Report {
         measure_seconds: 5.0,
         slices: 1,
         amplification: None,
+        experiment: None,
         scenarios: vec![
             arm("baseline", 1.0, None),
             arm("baseline-twin", 1.0, None),

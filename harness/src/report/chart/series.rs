@@ -201,6 +201,7 @@ mod tests {
             trial,
             phase: Phase::Measure,
             edge: None,
+            step: None,
             subject: Subject::Target,
             reading,
             value,

@@ -1,6 +1,9 @@
 //! How to measure the same again.
 
+use std::time::Duration;
+
 use super::driver;
+use crate::experiment::Question;
 use crate::plan::RateSource;
 use crate::report::{Report, ScenarioReport, ScenarioStatus, format};
 
@@ -31,6 +34,15 @@ pub fn command(report: &Report) -> String {
     if let Some(copies) = copies {
         command += &format!(" --amplify {copies}");
     }
+    if let Some(experiment) = &report.experiment {
+        command += &format!(" --experiment {}", experiment.question.as_str());
+        if let Question::CpuLimit { cores, .. } = experiment.question {
+            command += &format!(" --cpu-limit {cores}");
+        }
+        if let Some(bound) = experiment.latency_bound_seconds() {
+            command += &format!(" --latency-bound {}", words(bound));
+        }
+    }
     if let Some(blocks) = planned.max(blocks).filter(|blocks| *blocks > 0) {
         command += &format!(" --blocks {blocks}");
     }
@@ -45,6 +57,14 @@ pub fn command(report: &Report) -> String {
     }
     let driver = driver(report.load.driver);
     command + &format!(" --seed {} --load {driver}", report.seed)
+}
+
+/// A length of time as options take it.
+fn words(seconds: f64) -> String {
+    let duration = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    humantime::format_duration(duration)
+        .to_string()
+        .replace(' ', "")
 }
 
 /// A word that a POSIX shell reads back as it is.

@@ -60,7 +60,7 @@ pub fn findings(report: &Report) -> Vec<Finding> {
         .iter()
         .filter(usable)
         .filter(|s| s.name != TWIN && !compared(s) && !s.is_amplified())
-        .filter_map(|s| cost(report, s))
+        .filter_map(|s| super::found(report, s).or_else(|| cost(report, s)))
         .map(alone);
     // Who amplifies asks for this, and the ordinary comparison stands beside it.
     let amplified = report.amplification.iter().filter_map(|amplification| {
@@ -172,9 +172,14 @@ fn verdict(report: &Report, comparison: &Comparison) -> String {
             _ => format!("; {} were injected", unsigned(&amount)),
         };
     }
+    let (more, less) = if metric.more_is_better() {
+        ("gains", "loses")
+    } else {
+        ("adds", "saves")
+    };
     match comparison.verdict {
-        Verdict::Higher => format!("{scenario} adds {amount} ({basis}) of {what}: higher{seen}"),
-        Verdict::Lower => format!("{scenario} saves {amount} ({basis}) of {what}: lower{seen}"),
+        Verdict::Higher => format!("{scenario} {more} {amount} ({basis}) of {what}: higher{seen}"),
+        Verdict::Lower => format!("{scenario} {less} {amount} ({basis}) of {what}: lower{seen}"),
         Verdict::NoDifference => format!(
             "{scenario}: no difference beyond ±{} in {what} ({basis}){seen}",
             small(comparison.margin_ratio)
@@ -217,13 +222,20 @@ fn unsigned(text: &str) -> String {
 
 /// What a reader must bear in mind before quoting a figure.
 pub fn caution(report: &Report) -> String {
-    let mut text = format!(
-        "These figures hold for this machine, this target and {} requests per second; another \
-         machine or a request with more or less work in it costs something else.",
+    let rate = format!(
+        "{} requests per second",
         format::number(
             report.request_rate,
             if report.request_rate < 10.0 { 1 } else { 0 }
         )
+    );
+    let load = match &report.experiment {
+        Some(experiment) if experiment.is_of_rates() => "these limits".to_owned(),
+        _ => rate,
+    };
+    let mut text = format!(
+        "These figures hold for this machine, this target and {load}; another \
+         machine or a request with more or less work in it costs something else."
     );
     if report.fingerprint.machine.virtualised {
         text += " It is a virtual machine, so neighbours may have taken part.";
