@@ -15,5 +15,6 @@ mod refusals;
 mod requests;
 mod secrets;
 mod server;
+mod soak;
 mod spans;
 mod support;
