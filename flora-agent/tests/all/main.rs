@@ -6,6 +6,7 @@
 mod accuracy;
 mod bystanders;
 mod cost;
+mod cycles;
 mod errors;
 mod follow;
 mod kubernetes;

@@ -219,9 +219,11 @@ fn nothing_adds_up_and_nothing_is_lost_while_containers_come_and_go() {
     // A few containers more or fewer are alive at any moment, each an entry.
     assert!(last.map_bytes <= middle.map_bytes + 4096, "{}", last.line());
     assert_eq!(last.descriptors, middle.descriptors, "{}", last.line());
-    let Soak { agent, root, .. } = soak;
+    let Soak {
+        agent, root, stays, ..
+    } = soak;
+    drop((stays, group));
     let (status, log) = agent.terminate();
     assert!(status.success(), "{log}");
     assert_eq!(root.attached(), 0);
-    drop(group);
 }

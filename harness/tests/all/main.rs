@@ -24,6 +24,7 @@ mod resume;
 mod runs;
 mod scenario;
 mod schema;
+mod security;
 mod setup;
 mod support;
 mod tools;
