@@ -92,7 +92,7 @@ if [ -x "$tools/bin/cargo-deny" ]; then
   fi
   for workspace in . flora-agent-ebpf flora-agent-common/fuzz harness/fuzz target-app/instrumented; do
     echo "$workspace: ${checks[*]}"
-    cargo deny --log-level error --manifest-path "$PWD/$workspace/Cargo.toml" --locked check --config "$PWD/deny.toml" --hide-inclusion-graph "${checks[@]}"
+    cargo deny --log-level error --config "$PWD/deny.toml" --manifest-path "$PWD/$workspace/Cargo.toml" --locked check --hide-inclusion-graph "${checks[@]}"
   done
 elif [ -n "${FLORA_BENCH_REQUIRE_ALL:-}" ]; then
   echo 'there is no cargo-deny, and nothing may be skipped here' >&2

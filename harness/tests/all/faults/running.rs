@@ -115,3 +115,11 @@ impl Running {
         (status.code().unwrap_or(-1), self.said())
     }
 }
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // What a test that failed leaves would be in the way of those after it.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
