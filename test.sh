@@ -66,6 +66,12 @@ if ! command -v benchstat >/dev/null; then
   fi
 fi
 
+if ! [ -x "$tools/bin/cargo-deny" ]; then
+  echo 'building cargo-deny, once, which takes some minutes' >&2
+  cargo install --quiet --locked --root "$tools" cargo-deny@0.20.2 ||
+    echo 'cargo-deny could not be built; what is depended on is not checked' >&2
+fi
+
 say 'format'
 cargo fmt --all --check
 
@@ -74,6 +80,24 @@ cargo clippy --release --workspace --all-targets --locked -- -D warnings
 
 say 'documentation'
 RUSTDOCFLAGS='-D warnings' cargo doc --release --workspace --no-deps --locked --quiet
+
+say 'what is depended on'
+if [ -x "$tools/bin/cargo-deny" ]; then
+  checks=(licenses bans sources)
+  # RustSec's list of known advisories is a repository.
+  if timeout 60 git ls-remote --quiet https://github.com/rustsec/advisory-db HEAD >/dev/null 2>&1; then
+    checks+=(advisories)
+  else
+    echo 'NOT CHECKED: known advisories (RustSec), because https://github.com/rustsec/advisory-db cannot be reached from here' >&2
+  fi
+  for workspace in . flora-agent-ebpf flora-agent-common/fuzz harness/fuzz target-app/instrumented; do
+    echo "$workspace: ${checks[*]}"
+    cargo deny --log-level error --config "$PWD/deny.toml" --manifest-path "$PWD/$workspace/Cargo.toml" --locked check --hide-inclusion-graph "${checks[@]}"
+  done
+elif [ -n "${FLORA_BENCH_REQUIRE_ALL:-}" ]; then
+  echo 'there is no cargo-deny, and nothing may be skipped here' >&2
+  exit 1
+fi
 
 say "Flora's kernel programs match their source"
 # With another compiler than the one that built the object, a difference would mean nothing.

@@ -15,7 +15,7 @@ fn main() {
     println!("cargo::rustc-env=FLORA_BENCH_COMMIT={commit}");
     // HEAD's own log grows with every commit, whatever the branch is called.
     if let Some(log) = git(&["rev-parse", "--git-path", "logs/HEAD"]) {
-        println!("cargo::rerun-if-changed=../{log}");
+        println!("cargo::rerun-if-changed={log}");
     }
     println!("cargo::rerun-if-changed=build.rs");
 }

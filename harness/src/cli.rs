@@ -14,6 +14,7 @@
 //! - [`progress`] is what is seen while a run goes on
 //! - [`exit`] holds the exit codes
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -144,7 +145,7 @@ pub fn main() -> ExitCode {
         Err(failure) => {
             // A closed standard error is no reason to lose the exit code.
             let text = crate::error::text(failure.error.as_ref());
-            let _ = writeln!(std::io::stderr(), "flora-bench: {text}");
+            let _ = writeln!(std::io::stderr(), "flora-bench: {}", harmless(&text));
             ExitCode::from(failure.code)
         }
     }
@@ -161,14 +162,25 @@ fn start_logging(verbose: u8) {
         .filter_module("flora_bench", level)
         .format(|out, record| {
             let level = record.level().as_str().to_ascii_lowercase();
-            writeln!(out, "flora-bench: {level}: {}", record.args())
+            let text = record.args().to_string();
+            writeln!(out, "flora-bench: {level}: {}", harmless(&text))
         })
         .init();
+}
+
+/// A text that can't steer a terminal, whatever the names in it are: they may come from elsewhere.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
+    match text.contains(steers) {
+        true => text.replace(steers, "\u{fffd}").into(),
+        false => text.into(),
+    }
 }
 
 /// Prints a result; a reader that went away is not an error.
 fn print(text: &str) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
+    let text = harmless(text);
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
             Err(Failure::unexpected(error.into()))

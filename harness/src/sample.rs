@@ -77,6 +77,16 @@ impl Subject {
             Subject::Total => "total",
         }
     }
+
+    /// What a reader calls it.
+    pub fn called(self) -> &'static str {
+        match self {
+            Subject::Load => "load driver",
+            Subject::VictoriaMetrics => "VictoriaMetrics",
+            Subject::Total => "target + agent",
+            other => other.as_str(),
+        }
+    }
 }
 
 impl fmt::Display for Subject {

@@ -22,5 +22,8 @@ pub mod cross_check;
 pub use client::{Client, ClientError, Point, Series, ServerUrl, ServerUrlError};
 pub use cross_check::{CrossCheck, CrossCheckError, Selectors, cross_check};
 
+/// What its program is called in fingerprints.
+pub const NAME: &str = "victoria-metrics";
+
 #[cfg(test)]
 mod tests;

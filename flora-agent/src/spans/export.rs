@@ -90,6 +90,7 @@ fn run(endpoint: &Endpoint, requests: &Receiver<Request>, lost: &AtomicU64) {
                 }
             }
             Err(error) => {
+                let error = in_words(error);
                 lost.fetch_add(request.spans, Ordering::Relaxed);
                 // Once, not for every request.
                 if !std::mem::replace(&mut failing, true) {
@@ -97,6 +98,16 @@ fn run(endpoint: &Endpoint, requests: &Receiver<Request>, lost: &AtomicU64) {
                 }
             }
         }
+    }
+}
+
+/// A wait that was too long is an error without a word of that in it.
+fn in_words(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
+            io::Error::other(format!("the collector did not answer within {PATIENCE:?}"))
+        }
+        _ => error,
     }
 }
 

@@ -24,7 +24,7 @@
 
 mod attach;
 mod bodies;
-mod client;
+pub mod client;
 mod endings;
 mod framing;
 mod lossy;

@@ -98,6 +98,48 @@ fn a_signal_ends_it_while_it_loads() {
 }
 
 #[test]
+fn it_listens_on_loopback_unless_told_otherwise() {
+    needs_root!("it_listens_on_loopback_unless_told_otherwise");
+    let group = Group::new();
+    // In a network of its own, where the usual port is free and nobody else listens.
+    let mut agent = std::process::Command::new("unshare")
+        .args([
+            "--net",
+            "sh",
+            "-c",
+            "ip link set lo up && exec \"$@\"",
+            "sh",
+        ])
+        .arg(command().get_program())
+        .arg("--cgroup")
+        .arg(&group.path)
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .unwrap();
+    let network = |pid| std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
+    wait_until("it has its network", || {
+        network(agent.id()) != network(std::process::id())
+    });
+    let listening = || {
+        let tables = ["tcp", "tcp6"].map(|table| {
+            let path = format!("/proc/{}/net/{table}", agent.id());
+            std::fs::read_to_string(path).unwrap_or_default()
+        });
+        let lines = tables.iter().flat_map(|table| table.lines());
+        let words = lines.map(|line| line.split_whitespace().collect::<Vec<_>>());
+        let listening = words.filter(|words| words[3] == "0A");
+        listening
+            .map(|words| words[1].to_owned())
+            .collect::<Vec<_>>()
+    };
+    wait_until("it listens", || !listening().is_empty());
+    // 127.0.0.1:9464, as proc_net(5) writes it on a machine whose lowest byte comes first.
+    assert_eq!(listening(), ["0100007F:24F8"]);
+    agent.kill().unwrap();
+    agent.wait().unwrap();
+}
+
+#[test]
 fn killed_under_load_it_harms_no_request() {
     needs_root!("killed_under_load_it_harms_no_request");
     let group = Group::new();

@@ -6,6 +6,7 @@
 mod accuracy;
 mod bystanders;
 mod cost;
+mod cycles;
 mod errors;
 mod follow;
 mod kubernetes;
@@ -15,5 +16,6 @@ mod refusals;
 mod requests;
 mod secrets;
 mod server;
+mod soak;
 mod spans;
 mod support;

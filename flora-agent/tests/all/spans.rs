@@ -2,19 +2,22 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde_json::Value;
 
 use crate::server::Server;
-use crate::support::{Agent, Group, needs_root, wait_until};
+use crate::support::{Agent, Group, needs_root, status, wait_until};
 
 /// A collector that keeps what it gets.
 pub struct Collector {
     address: SocketAddr,
     bodies: Arc<Mutex<Vec<String>>>,
+    /// Whether it takes connections and answers none.
+    stalls: Arc<AtomicBool>,
 }
 
 impl Collector {
@@ -22,10 +25,16 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
         let bodies = Arc::new(Mutex::new(Vec::new()));
-        let all = Arc::clone(&bodies);
+        let stalls = Arc::new(AtomicBool::new(false));
+        let (all, stalled) = (Arc::clone(&bodies), Arc::clone(&stalls));
         thread::spawn(move || {
+            let mut unanswered = Vec::new();
             for stream in listener.incoming() {
                 let mut stream = stream.unwrap();
+                if stalled.load(Ordering::Relaxed) {
+                    unanswered.push(stream);
+                    continue;
+                }
                 let mut request = Vec::new();
                 let mut part = [0; 4096];
                 let body = loop {
@@ -50,11 +59,20 @@ impl Collector {
                     .unwrap();
             }
         });
-        Collector { address, bodies }
+        Collector {
+            address,
+            bodies,
+            stalls,
+        }
     }
 
     pub fn endpoint(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Answers nobody any more, or everybody again.
+    fn stall(&self, stalls: bool) {
+        self.stalls.store(stalls, Ordering::Relaxed);
     }
 
     pub fn bodies(&self) -> Vec<String> {
@@ -218,4 +236,54 @@ fn without_a_collector_spans_are_counted_as_lost() {
     // Requests are counted all the same.
     assert_eq!(agent.scrape().requests(&[]), 100.0);
     assert!(agent.log().contains("spans are lost"), "{}", agent.log());
+}
+
+/// How long the collector stalls in the ordinary run, in seconds; `FLORA_AGENT_STALL_SECONDS=60` asks for more.
+fn stall() -> Duration {
+    let asked = std::env::var("FLORA_AGENT_STALL_SECONDS").ok();
+    Duration::from_secs(asked.map_or(5, |seconds| seconds.parse().unwrap()))
+}
+
+/// It takes connections and does not answer: spans are lost and counted, and nobody else notices.
+#[test]
+fn a_collector_that_stalls_costs_spans_and_nothing_else() {
+    needs_root!("a_collector_that_stalls_costs_spans_and_nothing_else");
+    let group = Group::new();
+    let server = Server::start(&group);
+    let collector = Collector::start();
+    let endpoint = collector.endpoint();
+    let options = ["--otlp-endpoint", &endpoint, "--sample-every", "1"];
+    let agent = Agent::watch(&group, &options);
+    let mut client = server.connect();
+    let (mut requests, mut most) = (0, 0);
+    let mut ask = || {
+        for _ in 0..50 {
+            assert_eq!(client.get("/a"), 200);
+        }
+        requests += 50;
+        let metrics = agent.scrape();
+        assert_eq!(metrics.requests(&[]), f64::from(requests));
+        most = status(agent.pid(), "VmHWM:");
+        thread::sleep(Duration::from_millis(50));
+    };
+    ask();
+    collector.stall(true);
+    let began = Instant::now();
+    while began.elapsed() < stall() {
+        ask();
+    }
+    let told = "spans are lost: the collector did not answer within 3s";
+    assert_eq!(agent.log().matches(told).count(), 1, "{}", agent.log());
+    collector.stall(false);
+    agent.wait_for_log("the collector takes spans again", |_| Some(()));
+    ask();
+    // What waits to be sent is bounded.
+    println!("peak {most} KiB");
+    assert!(most <= 6 * 1024, "{most} KiB");
+    // Each span has arrived, or is counted as lost.
+    wait_until("every span is accounted for", || {
+        let lost = agent.scrape().lost() as usize;
+        assert!(lost > 0);
+        collector.spans().len() + lost == requests as usize
+    });
 }

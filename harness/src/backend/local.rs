@@ -391,8 +391,19 @@ impl Backend for LocalBackend {
     }
 
     async fn begin(&mut self, plan: &Plan, directory: &Path) -> Result<(), TrialError> {
-        self.monitor =
-            Monitor::start(&self.found, &self.workshop, self.clock, plan, directory).await?;
+        let started =
+            Monitor::start(&self.found, &self.workshop, self.clock, plan, directory).await;
+        self.monitor = match started {
+            // A server was asked for; a child is only a second opinion.
+            Err(error) if matches!(self.found, Found::Program(..)) => {
+                log::warn!(
+                    "the run goes on without VictoriaMetrics, and trials have no cross-check: {}",
+                    crate::error::text(&error)
+                );
+                None
+            }
+            started => started?,
+        };
         Ok(())
     }
 
@@ -411,7 +422,7 @@ impl Backend for LocalBackend {
     }
 
     async fn conclude(&mut self, trials: &[TrialRecord]) -> Vec<Sample> {
-        let Some(monitor) = self.monitor.take() else {
+        let Some(mut monitor) = self.monitor.take() else {
             return Vec::new();
         };
         let samples = monitor.cross_check(self.clock, trials).await;

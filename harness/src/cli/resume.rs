@@ -14,7 +14,7 @@ use crate::fingerprint::Fingerprint;
 use crate::plan::Plan;
 use crate::record::{self, Recorder, Records, Resumption};
 use crate::report;
-use crate::run;
+use crate::{run, victoria_metrics};
 
 /// Finish a run that was cut short.
 ///
@@ -91,7 +91,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let monitored = fingerprint
         .programs
         .iter()
-        .any(|p| p.name == "victoria-metrics");
+        .any(|program| program.name == victoria_metrics::NAME);
     let choice = if monitored {
         Choice::Child
     } else {

@@ -14,6 +14,7 @@ use crate::sample::{Reading, Subject};
 use crate::scenario::Scenario;
 use crate::stats;
 use crate::trial::{Delivered, Ledger, LedgerRow, TelemetryCount, TrialRecord, TrialStatus};
+use crate::victoria_metrics;
 
 /// The share of an arm's planned trials that must count.
 const VALID_SHARE_MIN: f64 = 0.5;
@@ -278,6 +279,23 @@ fn notes(records: &Records) -> Vec<String> {
     if done < planned {
         notes.push(format!(
             "The run ended early: {done} of {planned} trials were carried out."
+        ));
+    }
+    let counted = records
+        .trials
+        .iter()
+        .filter(|trial| trial.status == TrialStatus::Valid)
+        .count();
+    let unchecked = counted - cross_checks(records).len().min(counted);
+    let has_series = records.plan.slices <= 1
+        && records
+            .fingerprint
+            .programs
+            .iter()
+            .any(|program| program.name == victoria_metrics::NAME);
+    if has_series && unchecked > 0 {
+        notes.push(format!(
+            "{unchecked} of {counted} trials that count have no cross-check: VictoriaMetrics ended early, was started anew, or missed the scrapes that it takes."
         ));
     }
     let open = records

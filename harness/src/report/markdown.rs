@@ -91,10 +91,7 @@ pub fn render(report: &Report) -> String {
     section("Load and phases", table(&tables::parameters(report)));
     section("Machine", table(&tables::machine(report)));
     section("Programs", table(&tables::programs(report)));
-    section(
-        "Reproduce",
-        format!("```sh\n{}\n```\n", words::command(report)),
-    );
+    section("Reproduce", fenced("sh", &words::command(report)));
     page
 }
 
@@ -122,6 +119,13 @@ fn scenario(report: &Report, scenario: &ScenarioReport) -> String {
         text += &format!("{}\n\n", escape(analysis));
     }
     text
+}
+
+/// Text as it is, between fences that nothing in it ends.
+fn fenced(language: &str, text: &str) -> String {
+    let longest = text.split(|c| c != '`').map(str::len).max().unwrap_or(0);
+    let fence = "`".repeat(3.max(longest + 1));
+    format!("{fence}{language}\n{text}\n{fence}\n")
 }
 
 /// A list, with an empty line below it; nothing without items.

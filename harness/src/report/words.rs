@@ -23,12 +23,7 @@ pub use validity::{counted, ledger, not_counted, warnings};
 
 /// What a reader calls a subject.
 pub fn subject(subject: Subject) -> &'static str {
-    match subject {
-        Subject::Load => "load driver",
-        Subject::VictoriaMetrics => "VictoriaMetrics",
-        Subject::Total => "target + agent",
-        other => other.as_str(),
-    }
+    subject.called()
 }
 
 /// What a reader calls a metric.

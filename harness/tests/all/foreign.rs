@@ -4,6 +4,7 @@
 mod readers;
 
 use std::fs;
+use std::path::Path;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -100,12 +101,23 @@ fn change(bytes: &mut Vec<u8>, other: &[u8], random: &mut ChaCha8Rng) {
     }
 }
 
+/// Leaves seeds where the fuzzer begins with them: not all are files of this repository.
+fn keep(seeds: &[Vec<u8>], directory: &Path) {
+    fs::create_dir_all(directory).unwrap();
+    for (n, seed) in seeds.iter().enumerate() {
+        fs::write(directory.join(format!("seed-{n:03}")), seed).unwrap();
+    }
+}
+
 #[test]
 fn readers_take_whatever_there_is() {
     let mut random = ChaCha8Rng::seed_from_u64(8);
     for (name, read) in readers::ALL {
         let seeds = seeds(name);
         assert!(!seeds.is_empty(), "{name} has no seeds");
+        if let Some(corpus) = std::env::var_os("FUZZ_CORPUS") {
+            keep(&seeds, &Path::new(&corpus).join(name));
+        }
         for seed in &seeds {
             read(seed);
             for _ in 0..COPIES {

@@ -11,7 +11,7 @@ use crate::support::flora_bench;
 pub mod encode;
 mod limits;
 mod protocols;
-mod runs;
+pub mod runs;
 
 /// An intake of its own, ended with the test.
 struct Intake {

@@ -25,6 +25,7 @@ mod resume;
 mod runs;
 mod scenario;
 mod schema;
+mod security;
 mod setup;
 mod support;
 mod tools;

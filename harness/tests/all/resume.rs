@@ -61,12 +61,10 @@ fn after_a_kill_in_any_phase() {
     let _guard = measuring();
     let scenarios = scenarios(&[]);
     for (slices, phase, lost) in [
-        ("4", "setup", 2),
-        ("4", "warmup", 2),
+        // The other phases: faults/killed.rs.
         ("4", "measure", 2),
         ("4", "cooldown", 2),
         ("1", "warmup", 1),
-        ("1", "measure", 1),
     ] {
         let out = tempfile::tempdir().unwrap();
         killed(out.path(), scenarios.path(), slices, |run| {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard};
 
+use flora_bench::owner::Owner;
+
 /// One measurement at a time; the program itself refuses a second one.
 pub fn measuring() -> MutexGuard<'static, ()> {
     static MEASURING: Mutex<()> = Mutex::new(());
@@ -117,12 +119,18 @@ pub fn cluster_images() -> Vec<String> {
     images.map(str::to_owned).collect()
 }
 
-/// Everything of dead runs on this machine: processes, control groups, work directories.
+/// Everything of dead runs on this machine: processes, control groups, work directories. A run that
+/// lives is somebody else's.
 pub fn leftovers() -> Vec<String> {
+    let is_dead = |owner: &str| !Owner::parse(owner).is_some_and(|owner| owner.is_alive());
+    let is_left = |name: &str| name.strip_prefix("flora-bench-").is_some_and(is_dead);
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
         let environment = std::fs::read(entry.path().join("environ")).unwrap_or_default();
-        if String::from_utf8_lossy(&environment).contains("FLORA_BENCH_OWNER=") {
+        let environment = String::from_utf8_lossy(&environment).into_owned();
+        let mut variables = environment.split('\0');
+        let owner = variables.find_map(|variable| variable.strip_prefix("FLORA_BENCH_OWNER="));
+        if owner.is_some_and(is_dead) {
             found.push(format!("process {}", entry.file_name().to_string_lossy()));
         }
     }
@@ -134,11 +142,8 @@ pub fn leftovers() -> Vec<String> {
             .flatten()
         {
             if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-                if entry
-                    .file_name()
-                    .to_string_lossy()
-                    .starts_with("flora-bench-")
-                {
+                let name = entry.file_name().to_string_lossy().into_owned();
+                if is_left(&name) {
                     found.push(entry.path().display().to_string());
                 } else {
                     stack.push(entry.path());
@@ -148,7 +153,7 @@ pub fn leftovers() -> Vec<String> {
     }
     for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("flora-bench-") {
+        if is_left(&name) {
             found.push(entry.path().display().to_string());
         }
     }

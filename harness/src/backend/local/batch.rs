@@ -29,6 +29,8 @@ use crate::trial::PhaseSpan;
 const SERIES_NS: u64 = 1_000_000_000;
 /// How long the load driver may take to end after its grace period.
 pub(super) const RESULT_LIMIT: Duration = Duration::from_secs(30);
+/// How soon who has ended is known to have; its connections are cut a moment before.
+pub(super) const ENDING: Duration = Duration::from_millis(200);
 /// Part of the pause after a turn that lies between the reading of its counters and the next turn,
 const REST: f64 = 0.4;
 /// and no more than so many seconds.
@@ -64,7 +66,31 @@ impl Stage {
                 error = system.ended(phase) => error,
                 error = driver.ended(phase) => error,
             },
+            (Some(system), None) => system.ended(phase).await,
             _ => std::future::pending().await,
+        }
+    }
+
+    /// What a phase came to that asks target and agent: whoever has ended meanwhile is the reason
+    /// why they don't answer, and makes worthless what they did answer.
+    async fn unless_ended<T>(
+        &mut self,
+        phase: Phase,
+        outcome: Result<T, TrialError>,
+    ) -> Result<T, TrialError> {
+        let (Some(system), false) = (
+            &mut self.system,
+            matches!(outcome, Err(TrialError::Record(_))),
+        ) else {
+            return outcome;
+        };
+        let patience = match outcome {
+            Ok(_) => Duration::ZERO,
+            Err(_) => ENDING,
+        };
+        match tokio::time::timeout(patience, system.ended(phase)).await {
+            Ok(ended) => Err(ended),
+            Err(_) => outcome,
         }
     }
 }
@@ -224,7 +250,8 @@ impl LocalBackend {
         // Setup: fresh targets that answer, agents beside them, drivers that are connected.
         watch.sink.phase(Phase::Setup, None);
         for (n, (seat, stage)) in seats.iter_mut().zip(stages.iter_mut()).enumerate() {
-            match self.set_up(plan, trials, n, seat, stage).await {
+            let outcome = self.set_up(plan, trials, n, seat, stage).await;
+            match stage.unless_ended(Phase::Setup, outcome).await {
                 Ok(samples) => watch.keep(samples)?,
                 Err(error) => seat.failed = Some(error),
             }
@@ -296,7 +323,8 @@ impl LocalBackend {
         // Cooldown: late answers.
         watch.sink.phase(Phase::Cooldown, None);
         for (seat, stage) in seats.iter_mut().zip(stages.iter_mut()) {
-            if let Err(error) = self.cool_down(seat, stage, watch).await {
+            let outcome = self.cool_down(seat, stage, watch).await;
+            if let Err(error) = stage.unless_ended(Phase::Cooldown, outcome).await {
                 match error {
                     error @ TrialError::Record(_) => return Err(error),
                     error => seat.failed = Some(error),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::TrialError;
+use super::batch::ENDING;
 use super::cgroup::Group;
 use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
@@ -22,7 +23,7 @@ use crate::plan::Plan;
 use crate::program;
 use crate::sample::{Phase, Reading, Sample, Subject};
 use crate::trial::{TrialRecord, TrialStatus};
-use crate::victoria_metrics::{Client, Selectors, ServerUrl, child, cross_check};
+use crate::victoria_metrics::{Client, NAME, Selectors, ServerUrl, child, cross_check};
 
 /// How long a child may take to answer; it needs a few tens of milliseconds.
 const READY_LIMIT: Duration = Duration::from_secs(10);
@@ -72,7 +73,7 @@ pub fn find(choice: &Choice) -> Found {
             match found {
                 Ok((path, version)) => {
                     let program = Program {
-                        name: "victoria-metrics".into(),
+                        name: NAME.into(),
                         version,
                         sha256: program::sha256(&path).ok(),
                         command: Some(path.display().to_string()),
@@ -190,8 +191,34 @@ impl Monitor {
         }
     }
 
+    /// How a child ended, if it has.
+    fn ended(&mut self) -> Option<std::process::ExitStatus> {
+        match &mut self.kind {
+            Kind::Child(child) => child.process.status(),
+            Kind::Server => None,
+        }
+    }
+
     /// Asks for each counted trial's cost, as the series have it.
-    pub async fn cross_check(&self, clock: RunClock, trials: &[TrialRecord]) -> Vec<Sample> {
+    pub async fn cross_check(&mut self, clock: RunClock, trials: &[TrialRecord]) -> Vec<Sample> {
+        let samples = match self.ended() {
+            None => self.ask(clock, trials).await,
+            Some(_) => Vec::new(),
+        };
+        let valid = |trial: &&TrialRecord| trial.status == TrialStatus::Valid;
+        if samples.len() < trials.iter().filter(valid).count() {
+            tokio::time::sleep(ENDING).await;
+        }
+        if let (Some(status), Kind::Child(child)) = (self.ended(), &self.kind) {
+            log::warn!(
+                "VictoriaMetrics ended with {status}; the run went on without it, and trials have no cross-check; its last output:\n{}",
+                child.process.output().trim_end()
+            );
+        }
+        samples
+    }
+
+    async fn ask(&self, clock: RunClock, trials: &[TrialRecord]) -> Vec<Sample> {
         let selectors = Selectors::new(Subject::Target.as_str(), &self.route);
         let mut samples = Vec::new();
         for trial in trials

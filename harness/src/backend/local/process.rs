@@ -60,7 +60,7 @@ impl Process {
     pub fn spawn(spawn: Spawn<'_>) -> Result<Process, TrialError> {
         let program = spawn.program.display().to_string();
         let failed = |source: io::Error| TrialError::Start {
-            role: spawn.subject.as_str(),
+            role: spawn.subject.called(),
             program: program.clone(),
             source,
         };
@@ -74,7 +74,7 @@ impl Process {
         }
         log::info!(
             "starting the {}: taskset -c {} {} {}",
-            spawn.subject,
+            spawn.subject.called(),
             join(spawn.cpus),
             program,
             spawn.args.join(" ")
@@ -136,6 +136,11 @@ impl Process {
         Some((self.child.stdin.take()?, self.child.stdout.take()?))
     }
 
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().ok().flatten()
+    }
+
     /// Waits until it ends by itself.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
         let status = self.child.wait().await;
@@ -155,7 +160,7 @@ impl Process {
 
     fn exit_error(&self, phase: Phase, status: io::Result<ExitStatus>) -> TrialError {
         TrialError::Exited {
-            role: self.subject.as_str(),
+            role: self.subject.called(),
             program: self.program.clone(),
             status: match status {
                 Ok(status) => status.to_string(),
@@ -181,7 +186,7 @@ impl Process {
             {
                 log::warn!(
                     "the {} `{}` did not stop within {grace:?} of SIGTERM and was killed",
-                    self.subject,
+                    self.subject.called(),
                     self.program
                 );
                 let _ = self.child.kill().await;

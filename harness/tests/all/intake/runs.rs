@@ -22,23 +22,35 @@ fn short(name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
     command
 }
 
-/// Flora, told to send a span of every request: as many arrive as the target answered.
-#[test]
-fn every_span_that_flora_sends_is_counted() {
-    let test = "every_span_that_flora_sends_is_counted";
-    let _guard = measuring();
+/// A scenario `spans`: Flora, told to send a span of every request, which are awaited for so long.
+/// Says so where it can't run.
+pub fn sending_flora(test: &str, settle: &str) -> Option<tempfile::TempDir> {
     if let Err(error) = Programs::list().and_then(|_| smallest()) {
-        return skip(test, &format!("no right to load eBPF programs: {error}"));
+        skip(test, &format!("no right to load eBPF programs: {error}"));
+        return None;
     }
-    let out = tempfile::tempdir().unwrap();
-    let text = "question: q\nagent:\n  scope: target\n  needs: [ebpf]\n  processes:\n    - name: flora-agent\n      command: [flora-agent, --cgroup, '{target_cgroup}', --listen, '127.0.0.1:{agent_port}', --sample-every, '1', --otlp-endpoint, 'http://{intake_otlp_http}']\n  telemetry: {intake: {settle: 3s}}\n";
-    let scenarios = scenarios(&[("spans", text)]);
+    let text = format!(
+        "question: q\nagent:\n  scope: target\n  needs: [ebpf]\n  processes:\n    - name: flora-agent\n      command: [flora-agent, --cgroup, '{{target_cgroup}}', --listen, '127.0.0.1:{{agent_port}}', --sample-every, '1', --otlp-endpoint, 'http://{{intake_otlp_http}}']\n  telemetry: {{intake: {{settle: {settle}}}}}\n"
+    );
+    let scenarios = scenarios(&[("spans", &text)]);
     let listed = run(flora_bench()
         .args(["list", "--scenarios"])
         .arg(scenarios.path()));
     if listed.1.contains("hierarchy of version 2") || listed.1.contains("no right to make") {
-        return skip(test, &listed.1);
+        skip(test, &listed.1);
+        return None;
     }
+    Some(scenarios)
+}
+
+/// As many of its spans arrive as the target answered requests.
+#[test]
+fn every_span_that_flora_sends_is_counted() {
+    let _guard = measuring();
+    let Some(scenarios) = sending_flora("every_span_that_flora_sends_is_counted", "3s") else {
+        return;
+    };
+    let out = tempfile::tempdir().unwrap();
     let (code, stdout, stderr) = run_until_valid(&mut short("spans", scenarios.path(), out.path()));
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());
