@@ -128,7 +128,7 @@ impl Lab {
             },
             images: load::LoadImages::of(&self.cluster.images),
             group: self.group.clone(),
-            cpus: 1,
+            millicpus: load::MILLICPUS,
             remote_write: None,
         }
     }

@@ -18,7 +18,7 @@ use super::lease::{self, Claim};
 use super::load::{LoadOrder, Starter};
 use super::manifest::{self, Document};
 use super::metrics::Metrics;
-use super::object::Run;
+use super::object::{self, Run};
 use super::observer::Observers;
 use super::provisioner::Provisioner;
 use super::system::{self, Site, Stage, System};
@@ -182,6 +182,19 @@ impl KubernetesBackend {
             .into(),
             nodes: vec![arranged.monitoring.clone()],
         }
+    }
+
+    /// Thousandths of a CPU that each k6 gets on the load's node.
+    pub(super) fn load_millicpus(&self) -> u32 {
+        let load = &self.arranged().load;
+        let node = self
+            .nodes
+            .iter()
+            .find(|node| node.metadata.name.as_ref() == Some(load));
+        let allocatable = node
+            .and_then(|node| node.status.as_ref()?.allocatable.as_ref()?.get("cpu"))
+            .and_then(|cpu| object::millicpus(&cpu.0));
+        load::share(allocatable, self.settings.parallel.min(self.lanes()))
     }
 
     /// Who starts k6.
@@ -393,7 +406,7 @@ impl KubernetesBackend {
             ),
             images: load::LoadImages::of(&self.cluster.images),
             group: self.load_group(),
-            cpus: 1,
+            millicpus: self.load_millicpus(),
             remote_write: None,
         };
         let calibration = calibrate.then_some(&order);

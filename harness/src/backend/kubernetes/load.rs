@@ -41,6 +41,18 @@ const IMAGE: &str = "grafana/k6:1.1.0";
 /// What the operator starts the runners with, of the version that is documented.
 const STARTER_IMAGE: &str = "ghcr.io/grafana/k6-operator:starter-v1.6.0";
 
+/// Thousandths of a CPU that k6 gets, where the load's node has as many for each of them.
+pub const MILLICPUS: u32 = 1000;
+
+/// Thousandths of a CPU for each of several that run on one node at the same time, so that none
+/// waits for another's end: most of what the node has to give.
+pub fn share(node_millicpus: Option<u32>, together: usize) -> u32 {
+    let together = u32::try_from(together.max(1)).unwrap_or(u32::MAX);
+    node_millicpus.map_or(MILLICPUS, |has| {
+        (has * 4 / 5 / together).clamp(10, MILLICPUS)
+    })
+}
+
 /// The images of a trial's load.
 #[derive(Clone, Debug)]
 pub struct LoadImages {
@@ -75,8 +87,8 @@ pub struct LoadOrder {
     pub images: LoadImages,
     /// Where it runs.
     pub group: Group,
-    /// CPUs that it gets.
-    pub cpus: u32,
+    /// Thousandths of a CPU that it gets.
+    pub millicpus: u32,
     /// Where k6 writes its metrics to; none without VictoriaMetrics.
     pub remote_write: Option<String>,
 }

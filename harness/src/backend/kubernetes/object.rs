@@ -53,6 +53,14 @@ impl Run {
     }
 }
 
+/// Thousandths of a CPU, from how Kubernetes writes CPUs: `2`, `1930m`.
+pub fn millicpus(quantity: &str) -> Option<u32> {
+    match quantity.strip_suffix('m') {
+        Some(thousandths) => thousandths.parse().ok(),
+        None => quantity.parse::<u32>().ok()?.checked_mul(1000),
+    }
+}
+
 /// Who our own images run as.
 pub const USER: u32 = 65532;
 

@@ -78,7 +78,7 @@ pub fn plan(
             ),
             images: load::LoadImages::of(images),
             group: Group::named(groups::LOAD),
-            cpus: 1,
+            millicpus: load::MILLICPUS,
             remote_write: None,
         };
         let load = load::objects(run, starter, &order);

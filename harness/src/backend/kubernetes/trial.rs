@@ -13,9 +13,6 @@ use crate::plan::{Plan, TrialPlan};
 use crate::sample::{Phase, Reading, Sample, Subject};
 use crate::trial::PhaseSpan;
 
-/// CPUs that k6 asks for.
-const LOAD_CPUS: u32 = 1;
-
 /// On which of the lanes a trial takes place. Over the blocks every arm comes to
 /// every lane, so that a slow node can't become one agent's overhead: trials
 /// that follow one another share a block's node, those that run at the same time
@@ -230,7 +227,7 @@ impl KubernetesBackend {
             ),
             images: load::LoadImages::of(&self.cluster.images),
             group: self.load_group(),
-            cpus: LOAD_CPUS,
+            millicpus: self.load_millicpus(),
             remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),
         }
     }

@@ -102,6 +102,6 @@ pub fn environment(order: &LoadOrder) -> Value {
 
 /// As much as it may use and no more, so that the scheduler keeps it free.
 pub fn resources(order: &LoadOrder) -> Value {
-    let own = json!({"cpu": order.cpus.to_string(), "memory": "1Gi"});
+    let own = json!({"cpu": format!("{}m", order.millicpus), "memory": "1Gi"});
     json!({"requests": own, "limits": own})
 }

@@ -33,7 +33,7 @@ fn order() -> LoadOrder {
             name: "load".into(),
             nodes: Vec::new(),
         },
-        cpus: 2,
+        millicpus: 2000,
         remote_write: Some("http://victoria-metrics.bench.svc:8428/api/v1/write".into()),
     }
 }
@@ -285,4 +285,15 @@ async fn the_operator_is_used_when_its_kind_is_served() {
         assert_eq!(starter(&cluster).await.unwrap(), expected);
         assert_eq!(log.lock().unwrap()[0].what, "GET /apis/k6.io/v1alpha1");
     }
+}
+
+/// As many as are carried out at the same time fit on the load's node at the same time.
+#[test]
+fn loads_at_the_same_time_share_their_node() {
+    use crate::backend::kubernetes::object::millicpus;
+    assert_eq!(share(millicpus("8"), 4), 1000);
+    assert_eq!(share(millicpus("1930m"), 1), 1000);
+    assert_eq!(share(millicpus("2"), 4), 400);
+    assert_eq!(share(None, 4), 1000);
+    assert_eq!(millicpus("a lot"), None);
 }
