@@ -437,29 +437,14 @@ fn checks(
     );
     if let (Some(before), Some(after), Some(answered)) = counters {
         let counted = after.value - before.value;
-        // k6 forgets requests that are under way when its warm-up ends, at most
-        // one a connection.
-        let slack = match plan.load.driver {
-            LoadDriver::Builtin => 0.0,
-            LoadDriver::K6 => plan
-                .arms
-                .iter()
-                .map(|arm| arm.load.connections)
-                .max()
-                .unwrap_or(0)
-                .into(),
-        };
+        let slack = counter_slack(plan);
         add(
             "request_counters",
             Invalidates,
             (counted - answered).abs() <= slack,
             format!(
                 "the target counted {counted:.0} answers, the load driver {answered:.0} (must agree{})",
-                if slack > 0.0 {
-                    format!(" within {slack:.0}")
-                } else {
-                    String::new()
-                }
+                within(slack)
             ),
         );
     } else {
@@ -538,6 +523,24 @@ fn impossible(view: &View<'_>) -> Option<String> {
 }
 
 /// The share of its CPUs that the load driver used.
+/// By how much the target's counter and the driver's may differ. k6 forgets
+/// requests that are under way when its warm-up ends, at most one a connection.
+fn counter_slack(plan: &Plan) -> f64 {
+    let connections = plan.arms.iter().map(|arm| arm.load.connections);
+    match plan.load.driver {
+        LoadDriver::Builtin => 0.0,
+        LoadDriver::K6 => connections.max().unwrap_or(0).into(),
+    }
+}
+
+/// How far counters that must agree may be apart, in words.
+fn within(slack: f64) -> String {
+    match slack > 0.0 {
+        true => format!(" within {slack:.0}"),
+        false => String::new(),
+    }
+}
+
 fn load_share(fingerprint: &Fingerprint, view: &View<'_>) -> Option<f64> {
     let own = fingerprint.cpu_sets.get(Subject::Load.as_str());
     let cpus = own.map_or(1, |set| set.len().max(1)) as f64;

@@ -57,8 +57,8 @@ pub enum Question {
 /// Load before the window of a step whose target runs already, in seconds: several
 /// periods of a CPU quota, and what is left of the step before it is gone.
 const SETTLE_SECONDS: f64 = 0.3;
-/// Starting a driver, late answers, reading counters: what a step takes besides its load, in seconds.
-const STEP_EXTRA_SECONDS: f64 = 0.4;
+/// The same in a cluster, where every step has connections of its own.
+const CLUSTER_SETTLE_SECONDS: f64 = 2.0;
 /// The share of the offered requests that must be answered within a step's window.
 const ANSWERED_MIN: f64 = 0.99;
 
@@ -99,6 +99,14 @@ impl Experiment {
         }
     }
 
+    /// The same where every step has a load driver of its own.
+    pub fn in_cluster(self) -> Experiment {
+        Experiment {
+            settle_seconds: CLUSTER_SETTLE_SECONDS,
+            ..self
+        }
+    }
+
     /// The figure that a trial's search finds, by which arms are compared.
     pub fn metric(&self) -> Metric {
         match self.question {
@@ -128,16 +136,31 @@ impl Experiment {
         self.question != Question::MemoryLimit
     }
 
-    /// How long a trial takes, roughly, in seconds.
-    pub fn trial_seconds(&self, warmup_seconds: f64, measure_seconds: f64) -> f64 {
+    /// How long a trial takes, roughly, in seconds; `extra_seconds` are what a step takes
+    /// besides its load.
+    pub fn trial_seconds(
+        &self,
+        warmup_seconds: f64,
+        measure_seconds: f64,
+        extra_seconds: f64,
+    ) -> f64 {
         let steps = f64::from(self.search.usual_steps());
         if self.is_of_rates() {
-            let each = self.settle_seconds + measure_seconds + STEP_EXTRA_SECONDS;
+            let each = self.settle_seconds + measure_seconds + extra_seconds;
             warmup_seconds + steps * each
         } else {
             // Each step has a target of its own, which warms up.
-            steps * (warmup_seconds + measure_seconds + STEP_EXTRA_SECONDS)
+            steps * (warmup_seconds + measure_seconds + extra_seconds)
         }
+    }
+}
+
+/// Starting a driver, late answers, reading counters: what a step on a backend takes besides
+/// its load, in seconds. In a cluster the driver is a pod.
+pub fn step_extra_seconds(backend: &str) -> f64 {
+    match backend {
+        "kubernetes" => 6.0,
+        _ => 0.4,
     }
 }
 
@@ -182,7 +205,7 @@ pub struct Step {
 
 /// What is known of a step, before it is judged.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Outcome {
+pub struct Outcome<'a> {
     /// Rate that was offered, in requests per second.
     pub offered_requests_per_second: f64,
     /// Complete answers per second of the window.
@@ -195,11 +218,13 @@ pub struct Outcome {
     pub dropped: f64,
     /// Processes of the target that the kernel ended because memory ran out.
     pub oom_kills: f64,
+    /// How the target's container failed otherwise.
+    pub failure: Option<&'a str>,
 }
 
 impl Experiment {
     /// Why a target did not hold what was asked of it; none when it did.
-    pub fn objection(&self, outcome: &Outcome) -> Option<String> {
+    pub fn objection(&self, outcome: &Outcome<'_>) -> Option<String> {
         let Outcome {
             offered_requests_per_second: offered,
             requests_per_second,
@@ -207,6 +232,7 @@ impl Experiment {
             failed,
             dropped,
             oom_kills,
+            failure,
         } = *outcome;
         if oom_kills > 0.0 {
             let them = if oom_kills > 1.0 {
@@ -217,6 +243,9 @@ impl Experiment {
             return Some(format!(
                 "the kernel ended {oom_kills:.0} {them} of the target, as its control group was out of memory (OOM kill)"
             ));
+        }
+        if let Some(failure) = failure {
+            return Some(format!("the target's container failed: {failure}"));
         }
         let Some(answered) = requests_per_second else {
             return Some("the target did not answer in time".into());
@@ -248,13 +277,14 @@ impl Experiment {
 mod tests {
     use super::*;
 
-    const FINE: Outcome = Outcome {
+    const FINE: Outcome<'_> = Outcome {
         offered_requests_per_second: 1_000.0,
         requests_per_second: Some(995.0),
         p99_seconds: Some(0.02),
         failed: 0.0,
         dropped: 0.0,
         oom_kills: 0.0,
+        failure: None,
     };
 
     fn cpu_limit() -> Experiment {
@@ -305,6 +335,14 @@ mod tests {
                     ..FINE
                 },
                 "1 process of the target",
+            ),
+            (
+                Outcome {
+                    failure: Some("StartError"),
+                    requests_per_second: None,
+                    ..FINE
+                },
+                "container failed: StartError",
             ),
         ] {
             let objection = limited.objection(&outcome).unwrap_or_default();

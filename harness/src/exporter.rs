@@ -104,6 +104,7 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             | Reading::StartupSeconds
             | Reading::CpuPeriodsTotal
             | Reading::CpuThrottledPeriodsTotal
+            | Reading::ContainerFailuresTotal
             | Reading::CpuLimitCores
             | Reading::MemoryLimitBytes
             | Reading::OfferedRequestsPerSecond

@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::experiment::Experiment;
+use crate::experiment::{self, Experiment};
 use crate::scenario::{Scenario, Telemetry};
 
 /// Everything that a run will do. Written to `plan.json` before the first trial.
@@ -290,7 +290,11 @@ impl Plan {
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
         Duration::from_secs_f64(if let Some(experiment) = &self.experiment {
-            let each = experiment.trial_seconds(self.warmup_seconds, self.measure_seconds);
+            let each = experiment.trial_seconds(
+                self.warmup_seconds,
+                self.measure_seconds,
+                experiment::step_extra_seconds(&self.backend),
+            );
             self.trials.len() as f64 * each
         } else if self.slices > 1 {
             let Plan {

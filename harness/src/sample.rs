@@ -163,6 +163,9 @@ pub enum Reading {
     /// Processes that the kernel ended because the cgroup's memory ran out
     /// (`oom_kill` of `memory.oom_control` or `memory.events`).
     OomKillsTotal,
+    /// Times that the target's container could not be started, ended or never
+    /// became ready under a step's limit, by how (`name`); an OOM kill is none of them.
+    ContainerFailuresTotal,
     /// Requests that the target's own counter holds (`http_requests_total` of
     /// the measured route).
     HttpRequestsTotal,

@@ -1,8 +1,8 @@
 //! Samples of a search → its steps, what it found, whether it counts.
 
 use super::{
-    LOAD_CPU_MAX, STEAL_MAX, View, agent_checks, delivered, durations, impossible, load_share,
-    share, stolen, telemetry,
+    LOAD_CPU_MAX, STEAL_MAX, View, agent_checks, counter_slack, delivered, durations, impossible,
+    load_share, share, stolen, telemetry, within,
 };
 use crate::experiment::search::{Found, Next, Tried};
 use crate::experiment::{Experiment, Outcome, Step};
@@ -101,6 +101,9 @@ pub fn step(experiment: &Experiment, number: u32, samples: &[Sample]) -> Option<
         failed: view.load(Reading::RequestsFailed).unwrap_or(0.0),
         dropped: view.load(Reading::RequestsDropped).unwrap_or(0.0),
         oom_kills: kills.map_or(0.0, |sample| sample.value),
+        failure: view
+            .of(Subject::Target, Reading::ContainerFailuresTotal)
+            .find_map(|sample| sample.name.as_deref()),
     };
     let reason = experiment.objection(&outcome);
     Some(Step {
@@ -269,6 +272,7 @@ fn ended(trial: &Trial<'_>) -> (bool, String) {
 /// Where the target's counter and the driver's tell different stories of a step in which
 /// everything was answered.
 fn miscounted(trial: &Trial<'_>) -> Option<String> {
+    let slack = counter_slack(trial.plan);
     let passed = trial.steps.iter().zip(trial.own);
     let mut passed = passed.filter(|(step, _)| step.passed);
     passed.find_map(|(step, own)| {
@@ -277,10 +281,11 @@ fn miscounted(trial: &Trial<'_>) -> Option<String> {
         let (before, after) = (counts.next()?.value, counts.last()?.value);
         let counted = after - before;
         let answered = view.load(Reading::RequestsAnsweredTotal)?;
-        (counted != answered).then(|| {
+        ((counted - answered).abs() > slack).then(|| {
             format!(
-                "in step {} the target counted {counted:.0} answers, the load driver {answered:.0} (must agree)",
-                step.step
+                "in step {} the target counted {counted:.0} answers, the load driver {answered:.0} (must agree{})",
+                step.step,
+                within(slack)
             )
         })
     })

@@ -7,7 +7,7 @@
 //! # Layout
 //! - [`Cluster`]: a connection and what belongs to one run there
 //! - [`backend`]: what lives for a whole run: nodes that are taken, namespaces, observers
-//! - [`trial`]: the life of trials; [`system`]: one arm, brought up, watched, taken down
+//! - [`trial`]: the life of trials; [`experiment`]: the steps of a trial's search; [`system`]: one arm, brought up, watched, taken down
 //! - [`clean`]: giving everything back, also what a run left that was killed
 //! - [`show`]: a plan's objects as text; [`rights`]: what the harness may do, and what it must
 //! - [`client`]: connecting, and what the API server answers in words
@@ -31,6 +31,7 @@ pub mod apply;
 pub mod backend;
 pub mod clean;
 pub mod client;
+pub mod experiment;
 #[cfg(test)]
 pub mod golden;
 pub mod groups;

@@ -180,8 +180,15 @@ fn what_cannot_be_searched_is_refused() {
             "built-in driver",
         ),
         (
-            &["--experiment", "cpu-limit", "--backend", "kubernetes"],
-            "not on this backend yet",
+            &[
+                "--experiment",
+                "cpu-limit",
+                "--backend",
+                "kubernetes",
+                "--parallel",
+                "2",
+            ],
+            "--parallel",
         ),
         (
             &[

@@ -2,6 +2,7 @@
 
 mod api;
 mod cluster;
+mod experiments;
 mod faults;
 mod many;
 mod objects;

@@ -25,6 +25,7 @@ use super::system::{self, Site, Stage, System};
 use super::wait::{self, State};
 use super::{Cluster, ClusterError, clean, load, metrics, observer, owner};
 use crate::backend::local::Cancel;
+use crate::backend::local::limit::Limits;
 use crate::backend::{Backend, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::RunClock;
 use crate::fingerprint::{self, Accounting, Fingerprint, Machine, Program};
@@ -59,6 +60,40 @@ pub struct Settings {
     pub parallel: usize,
     /// Where nodes come from.
     pub provisioner: Provisioner,
+}
+
+/// An arm's place on a lane: what a [`Site`] there borrows.
+#[derive(Clone, Debug)]
+pub struct Spot {
+    namespace: String,
+    group: Group,
+    monitoring: Group,
+}
+
+impl Spot {
+    /// The site of one trial; nothing is limited there.
+    pub fn site<'a>(
+        &'a self,
+        backend: &'a KubernetesBackend,
+        arm: &'a Scenario,
+        trial: u32,
+    ) -> Site<'a> {
+        Site {
+            cluster: &backend.cluster,
+            arm,
+            documents: backend.documents(&arm.name),
+            trial,
+            namespace: &self.namespace,
+            group: &self.group,
+            monitoring: &self.monitoring,
+            limits: Limits::default(),
+        }
+    }
+
+    /// Its node.
+    pub fn node(&self) -> &str {
+        &self.group.nodes[0]
+    }
 }
 
 /// A cluster.
@@ -195,6 +230,18 @@ impl KubernetesBackend {
             .and_then(|node| node.status.as_ref()?.allocatable.as_ref()?.get("cpu"))
             .and_then(|cpu| object::millicpus(&cpu.0));
         load::share(allocatable, self.settings.parallel.min(self.lanes()))
+    }
+
+    /// Where an arm is brought up on a lane.
+    pub fn spot(&self, arm: &Scenario, lane: usize) -> Spot {
+        Spot {
+            namespace: self.namespace(lane),
+            group: Group {
+                name: arm.name.clone(),
+                nodes: vec![self.lane_node(lane).to_owned()],
+            },
+            monitoring: self.monitoring(),
+        }
     }
 
     /// Who starts k6.
@@ -377,29 +424,16 @@ impl KubernetesBackend {
         calibrate: bool,
     ) -> Result<(Option<f64>, Vec<Program>), TrialError> {
         let mut stage = Stage::default();
-        let group = Group {
-            name: arm.name.clone(),
-            nodes: vec![self.lane_node(lane).to_owned()],
-        };
-        let namespace = self.namespace(lane);
-        let monitoring = self.monitoring();
         let mut programs = Vec::new();
-        let site = Site {
-            cluster: &self.cluster,
-            arm,
-            documents: self.documents(&arm.name),
-            trial: 0,
-            namespace: &namespace,
-            group: &group,
-            monitoring: &monitoring,
-        };
+        let spot = self.spot(arm, lane);
+        let site = spot.site(self, arm, 0);
         let order = LoadOrder {
             name: "calibration".into(),
             trial: 0,
             arm: arm.name.clone(),
             spec: LoadSpec::new(
                 &arm.load,
-                &system::url(arm, &namespace),
+                &system::url(arm, site.namespace),
                 CALIBRATION_RATE,
                 CALIBRATION / 2.0,
                 CALIBRATION,
@@ -632,7 +666,12 @@ impl Backend for KubernetesBackend {
         trials: &[TrialPlan],
         sink: &mut dyn Sink,
     ) -> Vec<Result<Observed, TrialError>> {
-        self.run_batch(plan, trials, sink).await
+        match (&plan.experiment, trials) {
+            (Some(experiment), [trial]) => {
+                vec![self.run_search(plan, experiment, trial, sink).await]
+            }
+            _ => self.run_batch(plan, trials, sink).await,
+        }
     }
 
     async fn conclude(&mut self, _: &[TrialRecord]) -> Vec<Sample> {

@@ -68,6 +68,7 @@ pub const NEEDED: &[Right] = &[
         "waiting for the namespace, agents' accounts",
     ),
     right("", "pods", &["get", "list"], "looking at what was started"),
+    right("", "events", &["list"], "what keeps pods from being made"),
     right(
         "",
         "pods/log",

@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::client::{ApiError, is_transient, reason};
 use super::groups::{self, Group};
+use super::load::job;
 use super::load::watch::role_pod;
 use super::manifest::{self, Document};
 use super::object::{OWNER, ROLE, TRIAL, object};
@@ -17,6 +18,7 @@ use super::target::{self, Place};
 use super::wait::{self, last_words, trouble};
 use super::{Cluster, ClusterError, RolePod, apply, intake};
 use crate::backend::TrialError;
+use crate::backend::local::limit::Limits;
 use crate::intake::Addresses;
 use crate::observer::delivered::DeliveredReader;
 use crate::observer::prometheus::Endpoint;
@@ -50,6 +52,8 @@ pub struct Site<'a> {
     pub group: &'a Group,
     /// The nodes of the intake.
     pub monitoring: &'a Group,
+    /// What the target may use.
+    pub limits: Limits,
 }
 
 impl Site<'_> {
@@ -59,6 +63,7 @@ impl Site<'_> {
             namespace: self.namespace,
             trial: self.trial,
             group: self.group,
+            limits: self.limits,
         }
     }
 
@@ -99,14 +104,23 @@ impl Stage {
         self.objects.extend(objects);
     }
 
-    /// Deletes what was applied and noted down, the load first, and waits until its pods are gone.
+    /// Deletes what was applied and noted down, the load first, and waits until the trial's pods are gone.
     pub async fn down(&mut self, site: &Site<'_>) {
+        self.down_to(site, &site.selector()).await;
+    }
+
+    /// The same, of a stage that holds load alone: the trial's other pods stay.
+    pub async fn load_down(&mut self, site: &Site<'_>) {
+        let pods = site.cluster.run.selector(Some(job::ROLE), Some(site.trial));
+        self.down_to(site, &pods).await;
+    }
+
+    async fn down_to(&mut self, site: &Site<'_>, pods: &str) {
         let objects = std::mem::take(&mut self.objects);
         if objects.is_empty() {
             return;
         }
-        let pods = site.selector();
-        let down = apply::delete_all(site.cluster, &objects, &pods);
+        let down = apply::delete_all(site.cluster, &objects, pods);
         if let Err(error) = down.await {
             log::warn!("cannot take down {}: {error}", site.arm.name);
         }

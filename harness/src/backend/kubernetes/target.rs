@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::groups::Group;
 use super::images::Images;
 use super::object::{OWNER, ROLE, Run, TRIAL, USER, container_security, object, pod_security};
+use crate::backend::local::limit::Limits;
 use crate::scenario::Scenario;
 
 /// The name of Deployment, Service and container.
@@ -28,6 +29,8 @@ pub struct Place<'a> {
     pub trial: u32,
     /// The nodes.
     pub group: &'a Group,
+    /// What the target may use.
+    pub limits: Limits,
 }
 
 impl Place<'_> {
@@ -109,8 +112,7 @@ pub fn objects(
                             "httpGet": {"path": "/healthz", "port": "http"},
                             "periodSeconds": 1,
                         },
-                        // No limits: a quota would turn CPU cost into latency, which is another experiment.
-                        "resources": {"requests": {"cpu": "100m", "memory": "64Mi"}},
+                        "resources": resources(place.limits),
                         "securityContext": container_security(),
                     }],
                 },
@@ -127,4 +129,44 @@ pub fn objects(
         },
     });
     vec![object(deployment), object(service)]
+}
+
+/// What the target's container asks for, and what it may use: nothing is limited
+/// outside of an experiment, as a quota would turn CPU cost into latency.
+fn resources(limits: Limits) -> Value {
+    let mut resources = json!({"requests": {"cpu": "100m", "memory": "64Mi"}});
+    let cpu = limits.cpu_cores.map(|cores| format!("{:.0}m", cores * 1e3));
+    let memory = limits.memory_bytes.map(|bytes| format!("{bytes:.0}"));
+    for (name, limit) in [("cpu", cpu), ("memory", memory)] {
+        if let Some(limit) = limit {
+            // A request above the limit is refused, and one below it promises less than is measured.
+            resources["requests"][name] = limit.clone().into();
+            resources["limits"][name] = limit.into();
+        }
+    }
+    resources
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_limited_is_asked_for() {
+        let none = resources(Limits::default());
+        assert_eq!(none, json!({"requests": {"cpu": "100m", "memory": "64Mi"}}));
+        let cpu = resources(Limits {
+            cpu_cores: Some(0.05),
+            ..Limits::default()
+        });
+        let expected =
+            json!({"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "50m"}});
+        assert_eq!(cpu, expected);
+        let memory = resources(Limits {
+            memory_bytes: Some(6_000_000.4),
+            ..Limits::default()
+        });
+        assert_eq!(memory["limits"], json!({"memory": "6000000"}));
+        assert_eq!(memory["requests"]["memory"], "6000000");
+    }
 }

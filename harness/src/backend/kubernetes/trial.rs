@@ -3,7 +3,6 @@
 use std::cell::RefCell;
 
 use super::backend::KubernetesBackend;
-use super::groups::Group;
 use super::load::{LoadOrder, LoadOutcome};
 use super::system::{self, Site, Stage, System};
 use super::{Scene, load, metrics, observer};
@@ -61,24 +60,11 @@ impl KubernetesBackend {
         let arm = plan
             .arm(&trial.arm)
             .expect("a plan's trials name its own arms");
-        let group = Group {
-            name: arm.name.clone(),
-            nodes: vec![self.lane_node(lane).to_owned()],
-        };
-        let namespace = self.namespace(lane);
-        let monitoring = self.monitoring();
-        let site = Site {
-            cluster: &self.cluster,
-            arm,
-            documents: self.documents(&arm.name),
-            trial: trial.trial,
-            namespace: &namespace,
-            group: &group,
-            monitoring: &monitoring,
-        };
+        let spot = self.spot(arm, lane);
+        let site = spot.site(self, arm, trial.trial);
         let mut stage = Stage::default();
         let mut observed = Observed {
-            node: Some(group.nodes[0].clone()),
+            node: Some(spot.node().to_owned()),
             ..Observed::default()
         };
         let order = self.order(plan, site);
@@ -108,26 +94,9 @@ impl KubernetesBackend {
     ) -> Result<(), TrialError> {
         let begun = self.clock.now();
         let system = System::up(site, stage).await?;
-        let seen = system.prove(site).await?;
-        let before = system.metrics.requests().await?;
         let keep = |samples: Vec<Sample>| sink.borrow_mut().samples(&samples);
-        let one = |phase, subject, reading, value| {
-            Sample::new(site.trial, phase, subject, reading, value, self.clock.now())
-        };
-        keep(vec![one(
-            Phase::Setup,
-            Subject::Target,
-            Reading::HttpRequestsTotal,
-            before,
-        )])?;
-        if let Some(seen) = seen {
-            let reading = Reading::TelemetryRequestsTotal;
-            keep(vec![one(Phase::Setup, Subject::Agent, reading, seen)])?;
-        }
-        if let Some(reader) = &system.delivered {
-            let intake = |reading, value| one(Phase::Setup, Subject::Intake, reading, value);
-            keep(reader.samples(intake).await?)?;
-        }
+        let (before, ahead) = self.before(site, &system).await?;
+        keep(before)?;
         let loading = self.clock.now();
         observed.phases.push(PhaseSpan {
             phase: Phase::Setup,
@@ -158,13 +127,6 @@ impl KubernetesBackend {
 
         // Cooldown: what counts the late answers too.
         sink.borrow_mut().phase(Phase::Cooldown, None);
-        let after = system.metrics.requests().await?;
-        keep(vec![one(
-            Phase::Cooldown,
-            Subject::Target,
-            Reading::HttpRequestsTotal,
-            after,
-        )])?;
         keep(outcome.result.samples(|reading, value| {
             Sample::new(
                 site.trial,
@@ -175,16 +137,7 @@ impl KubernetesBackend {
                 close,
             )
         }))?;
-        if let Some(reader) = &system.telemetry {
-            let ahead = seen.unwrap_or(0.0) - before;
-            let counted = reader.settled(after + ahead).await?;
-            let reading = Reading::TelemetryRequestsTotal;
-            keep(vec![one(Phase::Cooldown, Subject::Agent, reading, counted)])?;
-        }
-        if let Some(reader) = &system.delivered {
-            let intake = |reading, value| one(Phase::Cooldown, Subject::Intake, reading, value);
-            keep(reader.samples(intake).await?)?;
-        }
+        keep(self.after(site, &system, ahead).await?)?;
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;
         observed.phases.push(PhaseSpan {
@@ -193,6 +146,64 @@ impl KubernetesBackend {
             end: self.clock.now().max(close),
         });
         Ok(())
+    }
+
+    /// What target, agent and intake have counted once the agent is proven to
+    /// work, and by how much the agent is ahead of the target.
+    pub(super) async fn before(
+        &self,
+        site: Site<'_>,
+        system: &System,
+    ) -> Result<(Vec<Sample>, f64), TrialError> {
+        let one =
+            |subject, reading, value| self.reading(site, Phase::Setup, subject, reading, value);
+        let seen = system.prove(site).await?;
+        let served = system.metrics.requests().await?;
+        let mut samples = vec![one(Subject::Target, Reading::HttpRequestsTotal, served)];
+        samples.extend(seen.map(|seen| one(Subject::Agent, Reading::TelemetryRequestsTotal, seen)));
+        if let Some(reader) = &system.delivered {
+            let intake = |reading, value| one(Subject::Intake, reading, value);
+            samples.extend(reader.samples(intake).await?);
+        }
+        Ok((samples, seen.unwrap_or(0.0) - served))
+    }
+
+    /// The same counts when the last answer is in.
+    pub(super) async fn after(
+        &self,
+        site: Site<'_>,
+        system: &System,
+        ahead: f64,
+    ) -> Result<Vec<Sample>, TrialError> {
+        let one =
+            |subject, reading, value| self.reading(site, Phase::Cooldown, subject, reading, value);
+        let served = system.metrics.requests().await?;
+        let mut samples = vec![one(Subject::Target, Reading::HttpRequestsTotal, served)];
+        if let Some(reader) = &system.telemetry {
+            let counted = reader.settled(served + ahead).await?;
+            samples.push(one(
+                Subject::Agent,
+                Reading::TelemetryRequestsTotal,
+                counted,
+            ));
+        }
+        if let Some(reader) = &system.delivered {
+            let intake = |reading, value| one(Subject::Intake, reading, value);
+            samples.extend(reader.samples(intake).await?);
+        }
+        Ok(samples)
+    }
+
+    /// A plain reading of now.
+    pub(super) fn reading(
+        &self,
+        site: Site<'_>,
+        phase: Phase,
+        subject: Subject,
+        reading: Reading,
+        value: f64,
+    ) -> Sample {
+        Sample::new(site.trial, phase, subject, reading, value, self.clock.now())
     }
 
     /// What the nodes say of a trial: their observers' readings, and the kubelets'.
@@ -213,7 +224,7 @@ impl KubernetesBackend {
         Ok(samples)
     }
 
-    fn order(&self, plan: &Plan, site: Site<'_>) -> LoadOrder {
+    pub(super) fn order(&self, plan: &Plan, site: Site<'_>) -> LoadOrder {
         LoadOrder {
             name: format!("t{}-{}", site.trial, short(&site.arm.name)),
             trial: site.trial,
@@ -245,7 +256,7 @@ fn short(name: &str) -> &str {
 }
 
 /// Every pod whose counters belong to a trial.
-fn scene(site: Site<'_>, system: &System, outcome: &LoadOutcome) -> Scene {
+pub(super) fn scene(site: Site<'_>, system: &System, outcome: &LoadOutcome) -> Scene {
     let pods = std::iter::once(&system.target)
         .chain(&system.agent)
         .chain(&system.intake)

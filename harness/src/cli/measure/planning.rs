@@ -7,7 +7,7 @@ use super::{BackendName, LoadName, Options};
 use crate::backend::LoadRequest;
 use crate::backend::local::monitor::Choice;
 use crate::cli::exit::{self, Failure};
-use crate::experiment::Experiment;
+use crate::experiment::{self, Experiment};
 use crate::plan::{self, LoadDriver, LoadPlan, Plan, RateSource};
 use crate::scenario::{AgentScope, BASELINE, Scenario, TWIN};
 use crate::{record, stats};
@@ -23,6 +23,8 @@ const PREPARATION_SECONDS: f64 = 5.0;
 
 /// The window of a step of an experiment, where the command line does not say it.
 const STEP_SECONDS: f64 = 1.0;
+/// The same in a cluster, whose observers read once a second.
+const CLUSTER_STEP_SECONDS: f64 = 5.0;
 
 /// The same of a trial in a cluster: pods that are placed, started and ended.
 pub const CLUSTER_TRIAL_EXTRA_SECONDS: f64 = 20.0;
@@ -65,7 +67,10 @@ impl Options {
             // Each trial has the machine to itself, and its window is a step's.
             arm.trials.slices = 1;
             let measure = self.measure.map(|measure| measure.as_secs_f64());
-            arm.trials.measure_seconds = measure.unwrap_or(STEP_SECONDS);
+            arm.trials.measure_seconds = measure.unwrap_or(match self.backend {
+                BackendName::Local => STEP_SECONDS,
+                BackendName::Kubernetes => CLUSTER_STEP_SECONDS,
+            });
         }
         if self.backend == BackendName::Kubernetes {
             // Counters are read once a second there, and turns can't be taken.
@@ -73,7 +78,7 @@ impl Options {
             if self.warmup.is_none() {
                 trials.warmup_seconds = trials.warmup_seconds.max(CLUSTER_WARMUP_SECONDS);
             }
-            if self.measure.is_none() {
+            if self.measure.is_none() && self.experiment.is_none() {
                 trials.measure_seconds = trials.measure_seconds.max(CLUSTER_MEASURE_SECONDS);
             }
         }
@@ -213,9 +218,18 @@ impl Options {
         }
         let cpus = arms.iter().map(|arm| arm.target.cpus).max().unwrap_or(1);
         let asked = self.experiment;
-        let experiment = asked.map(|question| Experiment::new(question, load.rate, cpus));
+        let experiment = asked.map(|question| {
+            let experiment = Experiment::new(question, load.rate, cpus);
+            match self.backend {
+                BackendName::Local => experiment,
+                BackendName::Kubernetes => experiment.in_cluster(),
+            }
+        });
         let block = match &experiment {
-            Some(experiment) => experiment.trial_seconds(warmup, measure) * arms.len() as f64,
+            Some(experiment) => {
+                let extra = experiment::step_extra_seconds(self.backend.as_str());
+                experiment.trial_seconds(warmup, measure, extra) * arms.len() as f64
+            }
             None => plan::block_seconds(&arms, measure, slices, pause),
         } + self.trial_extra_seconds() * arms.len() as f64;
         let fit = |time: Duration| {

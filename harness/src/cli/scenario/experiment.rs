@@ -80,17 +80,18 @@ impl Options {
                 latency_bound_seconds,
             },
         };
-        if options.backend == BackendName::Kubernetes {
-            return refused(
-                "--experiment is not on this backend yet; leave --backend kubernetes out",
-            );
-        }
         if amplify.is_some() {
             return refused("--experiment and --amplify ask different things; use one of them");
         }
-        if !matches!(options.load, None | Some(LoadName::Builtin)) {
+        let in_cluster = options.backend == BackendName::Kubernetes;
+        if !in_cluster && !matches!(options.load, None | Some(LoadName::Builtin)) {
             return refused(
-                "--experiment changes the rate from step to step, which only the built-in driver does; leave --load out",
+                "--experiment changes the rate from step to step, which on one machine only the built-in driver does; leave --load out",
+            );
+        }
+        if options.cluster.parallel.is_some_and(|arms| arms > 1) {
+            return refused(
+                "--parallel can't be had with --experiment: searches at the same time would share the load's node, and it would be their limit; leave it out",
             );
         }
         if options.slices.is_some_and(|slices| slices > 1) {

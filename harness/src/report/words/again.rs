@@ -6,6 +6,7 @@ use super::driver;
 use crate::experiment::Question;
 use crate::plan::RateSource;
 use crate::report::{Report, ScenarioReport, ScenarioStatus, format};
+use crate::scenario::TWIN;
 
 /// Where the offered rate comes from.
 pub fn rate_source(report: &Report) -> String {
@@ -24,10 +25,11 @@ pub fn command(report: &Report) -> String {
     let blocks = report.trials.iter().map(|t| t.block).max();
     let planned = report.scenarios.iter().map(|s| s.planned_trials).max();
     let mut command = String::from("flora-bench scenario");
-    // The arms with more copies come from the option.
-    let measured = |s: &&ScenarioReport| s.status != ScenarioStatus::Unsupported;
-    let scenarios = report.scenarios.iter().filter(measured);
-    for scenario in scenarios.filter(|s| !s.is_amplified()) {
+    // Its twin comes with the baseline, the arms with more copies from the option.
+    let named = |s: &&ScenarioReport| {
+        s.status != ScenarioStatus::Unsupported && s.name != TWIN && !s.is_amplified()
+    };
+    for scenario in report.scenarios.iter().filter(named) {
         command += &format!(" {}", quote(&scenario.name));
     }
     let copies = report.amplification.as_ref().and_then(|a| a.copies.last());

@@ -1,0 +1,59 @@
+//! Experiments on a real cluster: a search ends with an answer, and leaves nothing behind.
+
+use serde_json::Value;
+
+use super::cluster::Grounds;
+use crate::support::{report, run, verified};
+
+/// The steps of the newest run's one search.
+fn steps(report: &Value) -> Vec<Value> {
+    let steps = &report["trials"][0]["steps"];
+    steps
+        .as_array()
+        .unwrap_or_else(|| panic!("{report}"))
+        .clone()
+}
+
+#[test]
+fn a_rate_is_found_under_a_cpu_limit() {
+    let Some(grounds) = Grounds::start("kubernetes::a_rate_is_found_under_a_cpu_limit") else {
+        return;
+    };
+    // Work enough that the target is full long before k6 is.
+    let more = "--experiment cpu-limit --cpu-limit 0.1 --rate 400 --work 20 --measure 4s";
+    let more: Vec<&str> = more.split(' ').collect();
+    let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
+    grounds.is_as_it_was();
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    let report = report(grounds.out.path());
+    let steps = steps(&report);
+    assert!(steps.iter().any(|step| step["passed"] == true), "{report}");
+    assert!(steps.iter().any(|step| step["passed"] == false), "{report}");
+    assert!(stdout.contains("requests per second"), "{stdout}");
+    let objects = std::fs::read_to_string(grounds.out.path().join("latest/objects.yaml")).unwrap();
+    assert!(objects.contains("100m"), "{objects}");
+    verified(grounds.out.path());
+}
+
+#[test]
+fn a_target_with_too_little_memory_is_told() {
+    let Some(grounds) = Grounds::start("kubernetes::a_target_with_too_little_memory_is_told")
+    else {
+        return;
+    };
+    let more = ["--experiment", "memory-limit", "--measure", "4s"];
+    let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
+    grounds.is_as_it_was();
+    assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
+    let report = report(grounds.out.path());
+    let failed = steps(&report);
+    let mut failed = failed.iter().filter(|step| step["passed"] == false);
+    assert!(
+        failed.all(|step| {
+            let reason = step["reason"].as_str().unwrap_or_default();
+            reason.contains("OOM kill") || reason.contains("the target's container failed")
+        }),
+        "{report}"
+    );
+    verified(grounds.out.path());
+}
