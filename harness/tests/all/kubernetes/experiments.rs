@@ -20,7 +20,7 @@ fn a_rate_is_found_under_a_cpu_limit() {
         return;
     };
     // Work enough that the target is full long before k6 is.
-    let more = "--experiment cpu-limit --cpu-limit 0.1 --rate 400 --work 20 --measure 4s";
+    let more = "--experiment cpu-limit --cpu-limit 0.12 --rate 400 --work 20 --measure 4s";
     let more: Vec<&str> = more.split(' ').collect();
     let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
     grounds.is_as_it_was();
@@ -29,9 +29,9 @@ fn a_rate_is_found_under_a_cpu_limit() {
     let steps = steps(&report);
     assert!(steps.iter().any(|step| step["passed"] == true), "{report}");
     assert!(steps.iter().any(|step| step["passed"] == false), "{report}");
-    assert!(stdout.contains("requests per second"), "{stdout}");
+    assert!(stdout.contains("What 0.12 CPUs sustain"), "{stdout}");
     let objects = std::fs::read_to_string(grounds.out.path().join("latest/objects.yaml")).unwrap();
-    assert!(objects.contains("100m"), "{objects}");
+    assert!(objects.contains("120m"), "{objects}");
     verified(grounds.out.path());
 }
 
