@@ -19,8 +19,8 @@ fn a_rate_is_found_under_a_cpu_limit() {
     let Some(grounds) = Grounds::start("kubernetes::a_rate_is_found_under_a_cpu_limit") else {
         return;
     };
-    // Work enough that the target is full long before k6 is.
-    let more = "--experiment cpu-limit --cpu-limit 0.12 --rate 400 --work 20 --measure 4s";
+    // About what it sustains, so that the search has a short way.
+    let more = "--experiment cpu-limit --cpu-limit 0.12 --rate 80 --warmup 1s --measure 2s";
     let more: Vec<&str> = more.split(' ').collect();
     let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
     grounds.is_as_it_was();
@@ -41,7 +41,8 @@ fn a_target_with_too_little_memory_is_told() {
     else {
         return;
     };
-    let more = ["--experiment", "memory-limit", "--measure", "4s"];
+    let more = "--experiment memory-limit --warmup 1s --measure 2s";
+    let more: Vec<&str> = more.split(' ').collect();
     let (code, stdout, stderr) = run(&mut grounds.scenario(&["baseline"], &more));
     grounds.is_as_it_was();
     assert!([0, 4].contains(&code), "{stderr}\n{stdout}");
