@@ -589,6 +589,9 @@ async fn wait(
     let mut next = monotonic_ns() + SERIES_NS;
     while seats.iter().any(Seat::is_live) {
         tokio::select! {
+            // Who has ended is told with the phase in which that was, however late the harness looks.
+            biased;
+            (n, error) = any_ended(stages, phase) => seats[n].failed = Some(error),
             () = sleep_until_ns(next.min(deadline_ns)) => {
                 // The reading at the deadline is the caller's.
                 if next >= deadline_ns {
@@ -601,7 +604,6 @@ async fn wait(
                 }
                 next += SERIES_NS;
             }
-            (n, error) = any_ended(stages, phase) => seats[n].failed = Some(error),
         }
         for (seat, stage) in seats.iter().zip(stages.iter_mut()) {
             if !seat.is_live() {

@@ -23,7 +23,7 @@ def end(*_):
     time.sleep(0.5)
     os._exit(0)
 signal.signal(signal.SIGTERM, end)
-time.sleep(0.3)
+time.sleep(0.6)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -63,7 +63,7 @@ fn in_turns(blocks: u32, out: &Path) -> Command {
     command
         .args(["scenario", "slow", "--rate", "100"])
         .args(["--blocks", &blocks.to_string(), "--slices", "2"])
-        .args(["--warmup", "200ms", "--measure", "200ms"])
+        .args(["--warmup", "200ms", "--measure", "400ms"])
         .args(["--victoria-metrics", "off", "--scenarios"])
         .arg(out)
         .arg("--out")
@@ -110,38 +110,47 @@ fn a_trial_says_who_of_it_was_killed_and_when() {
     let blocks = KILLS.last().unwrap().0;
     let mut running = Running::start(&mut in_turns(blocks, out.path()), out.path());
     let plan = running.plan();
-    let number = |block: u32, arm: &str| {
-        let mut own = plan.iter().filter(|trial| trial["block"] == block);
-        let place = own.position(|trial| trial["arm"] == arm).unwrap();
-        (u64::from(block - 1) * 3 + place as u64 + 1, place)
-    };
-    let mut before = 0;
-    for (block, phase, arm, role, _) in KILLS {
+    for kills in KILLS.chunk_by(|a, b| a.0 == b.0) {
+        let (block, phase, ..) = kills[0];
+        let first = (block as usize - 1) * 3;
         running.until("the blocks before", |running| {
-            (running.trials().len() >= 3 * (block as usize - 1)).then_some(())
+            (running.trials().len() >= first).then_some(())
         });
-        if std::mem::replace(&mut before, block) != block {
-            // What the block before has left, or the preflight.
-            let _ = fs::remove_file(out.path().join(ENDING));
+        // What the block before has left, or the preflight.
+        let _ = fs::remove_file(out.path().join(ENDING));
+        let place = |arm: &str| {
+            let mut own = plan[first..first + 3].iter();
+            own.position(|trial| trial["arm"] == arm).unwrap()
+        };
+        let slow = (first + place("slow") + 1) as u64;
+        running.until(phase.as_str(), |running| {
+            let mut all = (first as u64 + 1)..=(first as u64 + 3);
+            let reached = match phase {
+                // The load begins when the last arm is set up.
+                Phase::Warmup => all.all(|trial| running.has(trial, Phase::Setup)),
+                Phase::Measure => all.any(|trial| running.has(trial, Phase::Measure)),
+                // It is there before it serves.
+                Phase::Setup => {
+                    running.reached(slow, phase) && running.process("agent.py", "").is_some()
+                }
+                phase => running.reached(slow, phase),
+            };
+            reached.then_some(())
+        });
+        // It waits, so that the moment does not pass, however long it takes to find them.
+        running.signal(Signal::SIGSTOP);
+        for (_, _, arm, role, _) in kills {
+            let (word, log) = match (role, place(arm)) {
+                (Role::Target, _) => (format!("/arms/{arm}/"), String::new()),
+                (Role::Agent, _) => ("agent.py".to_owned(), String::new()),
+                (Role::Load, 0) => ("load-driver".to_owned(), "load.log".to_owned()),
+                (Role::Load, n) => ("load-driver".to_owned(), format!("load-{}.log", n + 1)),
+            };
+            let what = format!("the {role:?} of {arm} in block {block}");
+            let pid = running.until(&what, |running| running.process(&word, &log));
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
         }
-        let (own, place) = number(block, arm);
-        let trial = match phase {
-            // The load begins when the last arm is set up.
-            Phase::Warmup => u64::from(block) * 3,
-            _ => own,
-        };
-        let (word, log) = match (role, place) {
-            (Role::Target, _) => (format!("/arms/{arm}/"), String::new()),
-            (Role::Agent, _) => ("agent.py".to_owned(), String::new()),
-            (Role::Load, 0) => ("load-driver".to_owned(), "load.log".to_owned()),
-            (Role::Load, place) => ("load-driver".to_owned(), format!("load-{}.log", place + 1)),
-        };
-        let what = format!("the {role:?} of {arm} in {}", phase.as_str());
-        let pid = running.until(&what, |running| {
-            let reached = running.reached(trial, phase);
-            reached.then(|| running.process(&word, &log))?
-        });
-        kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+        running.signal(Signal::SIGCONT);
     }
     let (code, stderr) = running.end();
     assert!(matches!(code, 0 | 4), "{stderr}");
