@@ -379,13 +379,8 @@ fn checks(
     window: f64,
 ) -> Vec<Check> {
     let mut checks = Vec::new();
-    let mut add = |name: &str, severity, passed, detail: String| {
-        checks.push(Check {
-            name: name.to_owned(),
-            passed,
-            severity,
-            detail,
-        });
+    let mut add = |name: &str, severity, passed, detail| {
+        checks.push(check(name, severity, passed, detail));
     };
     use Severity::{Invalidates, Warns};
 
@@ -512,6 +507,15 @@ fn checks(
     checks
 }
 
+fn check(name: &str, severity: Severity, passed: bool, detail: String) -> Check {
+    Check {
+        name: name.to_owned(),
+        passed,
+        severity,
+        detail,
+    }
+}
+
 /// What is read that can't be: everything counts something or measures a size.
 fn impossible(view: &View<'_>) -> Option<String> {
     let mut samples = view.samples.iter();
@@ -522,7 +526,6 @@ fn impossible(view: &View<'_>) -> Option<String> {
     ))
 }
 
-/// The share of its CPUs that the load driver used.
 /// By how much the target's counter and the driver's may differ. k6 forgets
 /// requests that are under way when its warm-up ends, at most one a connection.
 fn counter_slack(plan: &Plan) -> f64 {
@@ -541,6 +544,7 @@ fn within(slack: f64) -> String {
     }
 }
 
+/// The share of its CPUs that the load driver used.
 fn load_share(fingerprint: &Fingerprint, view: &View<'_>) -> Option<f64> {
     let own = fingerprint.cpu_sets.get(Subject::Load.as_str());
     let cpus = own.map_or(1, |set| set.len().max(1)) as f64;

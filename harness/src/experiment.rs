@@ -54,6 +54,15 @@ pub enum Question {
     },
 }
 
+/// What a target may use; nothing is limited where nothing is said.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Limits {
+    /// CPU seconds per second.
+    pub cpu_cores: Option<f64>,
+    /// Memory, swap included, in bytes.
+    pub memory_bytes: Option<f64>,
+}
+
 /// Load before the window of a step whose target runs already, in seconds: several
 /// periods of a CPU quota, and what is left of the step before it is gone.
 const SETTLE_SECONDS: f64 = 0.3;
@@ -131,6 +140,14 @@ impl Experiment {
         }
     }
 
+    /// Load before the window of a step, in seconds: the first one warms the target up.
+    pub fn settle(&self, step: u32, warmup_seconds: f64) -> f64 {
+        match step {
+            1 => self.settle_seconds.max(warmup_seconds),
+            _ => self.settle_seconds,
+        }
+    }
+
     /// Whether what is tried are rates, all on one target.
     pub fn is_of_rates(&self) -> bool {
         self.question != Question::MemoryLimit
@@ -165,6 +182,17 @@ pub fn step_extra_seconds(backend: &str) -> f64 {
 }
 
 impl Question {
+    /// What the target is limited to from its start on.
+    pub fn limits(&self) -> Limits {
+        Limits {
+            cpu_cores: match *self {
+                Question::CpuLimit { cores, .. } => Some(cores),
+                Question::MemoryLimit | Question::Saturation { .. } => None,
+            },
+            memory_bytes: None,
+        }
+    }
+
     /// The name on the command line and in the names of runs.
     pub fn as_str(&self) -> &'static str {
         match self {

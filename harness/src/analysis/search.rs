@@ -1,8 +1,8 @@
 //! Samples of a search → its steps, what it found, whether it counts.
 
 use super::{
-    LOAD_CPU_MAX, STEAL_MAX, View, agent_checks, counter_slack, delivered, durations, impossible,
-    load_share, share, stolen, telemetry, within,
+    LOAD_CPU_MAX, STEAL_MAX, View, agent_checks, check, counter_slack, delivered, durations,
+    impossible, load_share, share, stolen, telemetry, within,
 };
 use crate::experiment::search::{Found, Next, Tried};
 use crate::experiment::{Experiment, Outcome, Step};
@@ -190,13 +190,8 @@ fn checks(trial: Trial<'_>) -> Vec<Check> {
     use Severity::Invalidates;
 
     let mut checks = Vec::new();
-    let mut add = |name: &str, severity, passed, detail: String| {
-        checks.push(Check {
-            name: name.to_owned(),
-            passed,
-            severity,
-            detail,
-        });
+    let mut add = |name: &str, severity, passed, detail| {
+        checks.push(check(name, severity, passed, detail));
     };
     if let Some(detail) = impossible(&trial.all) {
         add("readings", Invalidates, false, detail);

@@ -23,11 +23,11 @@ use std::time::Duration;
 use tokio::sync::watch;
 
 use self::cgroup::{Hierarchies, Tree};
-use self::limit::Limits;
 use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
 use super::{Backend, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::{RunClock, monotonic_ns};
+use crate::experiment::Limits;
 use crate::fingerprint::{self, Accounting, Fingerprint, Program};
 use crate::load::driver::Loop;
 use crate::load::{Driver, LEAD_NS, LoadSpec, k6};

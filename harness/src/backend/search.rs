@@ -8,8 +8,8 @@ use crate::sample::Sample;
 
 /// Carries out one step at a time of a trial's search.
 pub trait Stepper {
-    /// Tries a value, and gives every reading of it, each with the step's number. That a target
-    /// does not hold out is an outcome, not an error.
+    /// Tries a value, and gives every reading of it. That a target does not hold out is an
+    /// outcome, not an error.
     ///
     /// # Errors
     /// When the step could not be carried out.
@@ -34,7 +34,10 @@ pub async fn carry_out(
     let mut tried = Vec::new();
     while let Next::Try(value) = experiment.search.next(&tried) {
         let number = tried.len() as u32 + 1;
-        let samples = stepper.step(number, value).await?;
+        let mut samples = stepper.step(number, value).await?;
+        for sample in &mut samples {
+            sample.step = Some(number);
+        }
         sink.samples(&samples)?;
         let step = analysis::search::step(experiment, number, &samples);
         log::debug!("{step:?}");

@@ -60,6 +60,11 @@ impl Intake {
         Ok((intake, observer))
     }
 
+    /// The error of one that has ended, if it has.
+    pub fn has_ended(&mut self, phase: Phase) -> Option<TrialError> {
+        self.process.has_ended(phase)
+    }
+
     /// Waits until it ends, which it must not do while a trial goes on.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
         self.process.ended(phase).await

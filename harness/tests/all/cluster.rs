@@ -242,6 +242,8 @@ async fn the_observer_agrees_with_cadvisor() {
         assert_eq!(result.failed, 0, "{:?}", result.failures);
         // A busy machine costs some; both sources see the same that were sent.
         assert!(result.dropped * 20 < result.offered, "{}", result.dropped);
+        let scheduled = result.offered + result.dropped;
+        assert!(scheduled.abs_diff(15_000) <= 2, "{scheduled}");
         let length = outcome.window.close_unix - outcome.window.open_unix;
         assert!((length - 75.0).abs() < 0.01, "{length}");
         let scene = Scene {

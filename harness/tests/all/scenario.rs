@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::support::{
-    flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios,
+    RECORDS, flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios,
 };
 
 /// The target app, built once.
@@ -60,13 +60,7 @@ fn baseline() {
     assert_eq!(leftovers(), Vec::<String>::new());
 
     let run_directory = out.path().join("latest");
-    for file in [
-        "plan.json",
-        "fingerprint.json",
-        "trials.jsonl",
-        "samples.jsonl",
-        "report.json",
-    ] {
+    for file in RECORDS {
         let length = std::fs::metadata(run_directory.join(file))
             .unwrap_or_else(|error| panic!("{file}: {error}"))
             .len();

@@ -75,6 +75,15 @@ pub fn run_until_valid(command: &mut Command) -> (i32, String, String) {
     outcome
 }
 
+/// The files that every run leaves, charts and pages aside.
+pub const RECORDS: [&str; 5] = [
+    "plan.json",
+    "fingerprint.json",
+    "trials.jsonl",
+    "samples.jsonl",
+    "report.json",
+];
+
 /// The report of the newest run.
 pub fn report(out: &Path) -> serde_json::Value {
     let text = std::fs::read_to_string(out.join("latest/report.json")).unwrap();

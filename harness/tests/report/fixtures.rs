@@ -39,12 +39,7 @@ struct Arm {
 
 /// One scenario, six trials, one of which does not count.
 pub fn baseline() -> (Report, Vec<Sample>) {
-    let arms = [Arm {
-        name: "baseline",
-        cpu: (1.482e-4, 0.0),
-        memory: (6.4 * MIB, 0.0),
-        latency: 4.1e-4,
-    }];
+    let arms = [BASELINE];
     let (mut report, samples) = run("2025-01-02T030405Z-baseline", &arms, 6, |trial| trial == 4);
     report.notes = vec![
         "VictoriaMetrics is not installed here, so no figure was cross-checked.".to_owned(),
@@ -59,27 +54,36 @@ pub fn baseline() -> (Report, Vec<Sample>) {
     (report, samples)
 }
 
+/// The arm that others are held against.
+const BASELINE: Arm = Arm {
+    name: "baseline",
+    cpu: (1.482e-4, 0.0),
+    memory: (6.4 * MIB, 0.0),
+    latency: 4.1e-4,
+};
+
+/// One that costs little.
+const FLORA: Arm = Arm {
+    name: "flora",
+    cpu: (1.561e-4, 4.1e-6),
+    memory: (6.5 * MIB, 18.2 * MIB),
+    latency: 4.3e-4,
+};
+
+/// One that costs much.
+const OPENTELEMETRY: Arm = Arm {
+    name: "opentelemetry-full-traces",
+    cpu: (2.035e-4, 3.9e-5),
+    memory: (11.8 * MIB, 142.0 * MIB),
+    latency: 6.7e-4,
+};
+
 /// Five scenarios with agents: three that were measured, one that is invalid, one that can't run.
 pub fn agents() -> (Report, Vec<Sample>) {
     let arms = [
-        Arm {
-            name: "baseline",
-            cpu: (1.482e-4, 0.0),
-            memory: (6.4 * MIB, 0.0),
-            latency: 4.1e-4,
-        },
-        Arm {
-            name: "flora",
-            cpu: (1.561e-4, 4.1e-6),
-            memory: (6.5 * MIB, 18.2 * MIB),
-            latency: 4.3e-4,
-        },
-        Arm {
-            name: "opentelemetry-full-traces",
-            cpu: (2.035e-4, 3.9e-5),
-            memory: (11.8 * MIB, 142.0 * MIB),
-            latency: 6.7e-4,
-        },
+        BASELINE,
+        FLORA,
+        OPENTELEMETRY,
         Arm {
             name: "tuned-collector",
             cpu: (1.49e-4, 2.2e-5),
@@ -504,12 +508,7 @@ fn compare(report: &mut Report) {
 
 /// One scenario and one trial: the shortest run that there is.
 pub fn single() -> (Report, Vec<Sample>) {
-    let arms = [Arm {
-        name: "baseline",
-        cpu: (1.482e-4, 0.0),
-        memory: (6.4 * MIB, 0.0),
-        latency: 4.1e-4,
-    }];
+    let arms = [BASELINE];
     let (mut report, samples) = run("2025-01-02T030405Z-single", &arms, 1, |_| false);
     for statistic in &mut report.scenarios[0].statistics {
         (

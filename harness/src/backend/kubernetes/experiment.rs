@@ -18,7 +18,6 @@ use super::system::{Site, Stage, System};
 use super::trial::{lane, scene};
 use super::wait::WaitError;
 use super::{ClusterError, load, observer, target};
-use crate::backend::local::limit::Limits;
 use crate::backend::search::{self, Stepper};
 use crate::backend::{Observed, Sink, TrialError};
 use crate::experiment::{Experiment, Question};
@@ -31,17 +30,6 @@ use crate::trial::PhaseSpan;
 const SAID: Duration = Duration::from_secs(10);
 /// Pause between two looks.
 const POLL: Duration = Duration::from_millis(500);
-
-/// What the target of an experiment is limited to from its start on.
-pub fn limits(experiment: Experiment) -> Limits {
-    Limits {
-        cpu_cores: match experiment.question {
-            Question::CpuLimit { cores, .. } => Some(cores),
-            Question::MemoryLimit | Question::Saturation { .. } => None,
-        },
-        memory_bytes: None,
-    }
-}
 
 /// What stands in the cluster: the arm, and the load of the step that is under way.
 #[derive(Default)]
@@ -71,7 +59,7 @@ impl KubernetesBackend {
             .expect("a plan's trials name its own arms");
         let spot = self.spot(arm, lane(plan, trial, 0, self.lanes()));
         let site = Site {
-            limits: limits(*experiment),
+            limits: experiment.question.limits(),
             ..spot.site(self, arm, trial.trial)
         };
         let mut observed = Observed {
@@ -117,6 +105,7 @@ struct Bench<'a> {
 
 impl Stepper for Bench<'_> {
     async fn step(&mut self, number: u32, value: f64) -> Result<Vec<Sample>, TrialError> {
+        let settle = self.experiment.settle(number, self.plan.warmup_seconds);
         let mut samples = Vec::new();
         match self.experiment.question {
             Question::MemoryLimit => {
@@ -125,16 +114,11 @@ impl Stepper for Bench<'_> {
             }
             Question::CpuLimit { cores, .. } => {
                 samples.push(self.one(Subject::Target, Reading::CpuLimitCores, cores));
-                self.load(number, value, self.settle(number), &mut samples)
-                    .await?;
+                self.load(number, value, settle, &mut samples).await?;
             }
             Question::Saturation { .. } => {
-                self.load(number, value, self.settle(number), &mut samples)
-                    .await?;
+                self.load(number, value, settle, &mut samples).await?;
             }
-        }
-        for sample in &mut samples {
-            sample.step = Some(number);
         }
         Ok(samples)
     }
@@ -166,7 +150,8 @@ impl Bench<'_> {
         now = phase(Phase::Measure, now);
         if let Some(system) = &self.system {
             sink.phase(Phase::Cooldown, None);
-            sink.samples(&self.backend.after(self.site, system, ahead).await?)?;
+            let keep = |samples: Vec<Sample>| sink.samples(&samples);
+            self.backend.after(self.site, system, ahead, keep).await?;
             phase(Phase::Cooldown, now);
         }
         Ok(())
@@ -177,15 +162,6 @@ impl Bench<'_> {
         let system = System::up(self.site, &mut self.stages.system).await?;
         let system = self.system.insert(system);
         self.backend.before(self.site, system).await
-    }
-
-    /// Load before a step's window, in seconds: the first one warms the target up.
-    fn settle(&self, number: u32) -> f64 {
-        let settle = self.experiment.settle_seconds;
-        match number {
-            1 => settle.max(self.plan.warmup_seconds),
-            _ => settle,
-        }
     }
 
     /// Offers a rate, and reads what k6 and the node's observer say of it.

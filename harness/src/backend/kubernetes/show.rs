@@ -5,14 +5,13 @@ use std::path::Path;
 use kube::core::DynamicObject;
 use serde_json::json;
 
-use super::experiment::limits;
 use super::groups::{self, Group};
 use super::images::Images;
 use super::load::{self, LoadOrder, Starter};
 use super::object::{Run, object};
 use super::target::Place;
 use super::{ClusterError, manifest, metrics, observer, system};
-use crate::backend::local::limit::Limits;
+use crate::experiment::Limits;
 use crate::load::LoadSpec;
 use crate::plan::Plan;
 use crate::scenario::{Scenario, TWIN};
@@ -49,7 +48,9 @@ pub fn plan(
             namespace: &run.namespace,
             trial: number,
             group: &group,
-            limits: plan.experiment.map_or(Limits::default(), limits),
+            limits: plan
+                .experiment
+                .map_or(Limits::default(), |experiment| experiment.question.limits()),
         };
         let documents = documents(arm)?;
         let hidden = |_: &str| Some("(from the environment)".to_owned());

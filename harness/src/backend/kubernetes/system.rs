@@ -18,7 +18,7 @@ use super::target::{self, Place};
 use super::wait::{self, last_words, trouble};
 use super::{Cluster, ClusterError, RolePod, apply, intake};
 use crate::backend::TrialError;
-use crate::backend::local::limit::Limits;
+use crate::experiment::Limits;
 use crate::intake::Addresses;
 use crate::observer::delivered::DeliveredReader;
 use crate::observer::prometheus::Endpoint;

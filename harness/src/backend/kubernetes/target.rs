@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::groups::Group;
 use super::images::Images;
 use super::object::{OWNER, ROLE, Run, TRIAL, USER, container_security, object, pod_security};
-use crate::backend::local::limit::Limits;
+use crate::experiment::Limits;
 use crate::scenario::Scenario;
 
 /// The name of Deployment, Service and container.

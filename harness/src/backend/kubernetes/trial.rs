@@ -137,7 +137,7 @@ impl KubernetesBackend {
                 close,
             )
         }))?;
-        keep(self.after(site, &system, ahead).await?)?;
+        self.after(site, &system, ahead, keep).await?;
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;
         observed.phases.push(PhaseSpan {
@@ -168,30 +168,30 @@ impl KubernetesBackend {
         Ok((samples, seen.unwrap_or(0.0) - served))
     }
 
-    /// The same counts when the last answer is in.
+    /// The same counts when the last answer is in, each kept as it comes: what is cut short while
+    /// the agent is waited for has left the others.
     pub(super) async fn after(
         &self,
         site: Site<'_>,
         system: &System,
         ahead: f64,
-    ) -> Result<Vec<Sample>, TrialError> {
+        mut keep: impl FnMut(Vec<Sample>) -> Result<(), TrialError>,
+    ) -> Result<(), TrialError> {
         let one =
             |subject, reading, value| self.reading(site, Phase::Cooldown, subject, reading, value);
         let served = system.metrics.requests().await?;
-        let mut samples = vec![one(Subject::Target, Reading::HttpRequestsTotal, served)];
+        let reading = Reading::HttpRequestsTotal;
+        keep(vec![one(Subject::Target, reading, served)])?;
         if let Some(reader) = &system.telemetry {
             let counted = reader.settled(served + ahead).await?;
-            samples.push(one(
-                Subject::Agent,
-                Reading::TelemetryRequestsTotal,
-                counted,
-            ));
+            let reading = Reading::TelemetryRequestsTotal;
+            keep(vec![one(Subject::Agent, reading, counted)])?;
         }
         if let Some(reader) = &system.delivered {
             let intake = |reading, value| one(Subject::Intake, reading, value);
-            samples.extend(reader.samples(intake).await?);
+            keep(reader.samples(intake).await?)?;
         }
-        Ok(samples)
+        Ok(())
     }
 
     /// A plain reading of now.

@@ -9,12 +9,12 @@ use std::time::Duration;
 
 use super::LocalBackend;
 use super::evidence::{self, Before};
-use super::limit::Limits;
 use super::monitor::Monitor;
 use super::sampler::{RoleObserver, Sampler};
 use super::system::System;
 use crate::backend::{Observed, Sink, TrialError};
 use crate::clock::{monotonic_ns, sleep_until_ns, unix_seconds};
+use crate::experiment::Limits;
 use crate::load::driver::{GRACE, Loop};
 use crate::load::{Driver, LEAD_NS, LoadSpec, Period};
 use crate::observer::ebpf::Programs;
@@ -84,13 +84,14 @@ impl Stage {
         ) else {
             return outcome;
         };
-        let patience = match outcome {
-            Ok(_) => Duration::ZERO,
-            Err(_) => ENDING,
-        };
-        match tokio::time::timeout(patience, system.ended(phase)).await {
-            Ok(ended) => Err(ended),
-            Err(_) => outcome,
+        match outcome {
+            // Not by waiting no time at all: the end of a process reaches whoever waits for it a
+            // moment later than whoever asks.
+            Ok(_) => system.has_ended(phase).map_or(outcome, Err),
+            Err(_) => match tokio::time::timeout(ENDING, system.ended(phase)).await {
+                Ok(ended) => Err(ended),
+                Err(_) => outcome,
+            },
         }
     }
 }
@@ -464,7 +465,10 @@ impl LocalBackend {
         watch.keep(result.samples(|reading, value| {
             sampler.one(Phase::Measure, Subject::Load, reading, value)
         }))?;
-        watch.keep(evidence::after(system, &sampler, served, readers.ahead).await?)?;
+        evidence::after(system, &sampler, served, readers.ahead, |samples| {
+            watch.keep(samples)
+        })
+        .await?;
         if let Some(monitor) = &self.monitor {
             monitor.push(&watch.taken).await;
         }

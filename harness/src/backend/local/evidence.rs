@@ -78,30 +78,33 @@ impl Before {
 }
 
 /// What it says after the last answer, `served` being the target's count then; waits until the
-/// agent, which was so far ahead before, has reported all of it or nothing more comes.
+/// agent, which was so far ahead before, has reported all of it or nothing more comes. Each
+/// reading is kept as it comes: what is cut short while the agent is waited for has left the others.
 ///
 /// # Errors
-/// When agent or intake does not answer.
+/// When agent or intake does not answer, or a reading can't be kept.
 pub async fn after(
     system: &System,
     sampler: &Sampler<'_>,
     served: f64,
     ahead: f64,
-) -> Result<Vec<Sample>, TrialError> {
+    mut keep: impl FnMut(Vec<Sample>) -> Result<(), TrialError>,
+) -> Result<(), TrialError> {
     let one = |subject, reading, value| sampler.one(Phase::Cooldown, subject, reading, value);
-    let mut samples = vec![one(Subject::Target, Reading::HttpRequestsTotal, served)];
+    let target = |reading, value| one(Subject::Target, reading, value);
+    keep(vec![target(Reading::HttpRequestsTotal, served)])?;
     if let Some(reader) = &system.telemetry {
         let seen = reader.settled(served + ahead).await?;
-        samples.push(counted(sampler, Phase::Cooldown, seen));
+        keep(vec![counted(sampler, Phase::Cooldown, seen)])?;
     }
     if let Some(reader) = &system.delivered {
         let intake = |reading, value| one(Subject::Intake, reading, value);
-        samples.extend(reader.samples(intake).await?);
+        keep(reader.samples(intake).await?)?;
     }
-    let attached = system.attached().map(f64::from);
-    samples
-        .extend(attached.map(|count| one(Subject::Target, Reading::EbpfProgramsAttached, count)));
-    Ok(samples)
+    if let Some(attached) = system.attached() {
+        keep(vec![target(Reading::EbpfProgramsAttached, attached.into())])?;
+    }
+    Ok(())
 }
 
 /// What the agent accounts for.

@@ -8,13 +8,12 @@
 use super::LocalBackend;
 use super::batch::{RESULT_LIMIT, Stage};
 use super::evidence::{self, Before};
-use super::limit::Limits;
 use super::sampler::{RoleObserver, Sampler};
 use super::system::System;
 use crate::backend::search::{self, Stepper};
 use crate::backend::{Observed, Sink, TrialError};
 use crate::clock::{monotonic_ns, sleep_until_ns};
-use crate::experiment::{Experiment, Question};
+use crate::experiment::{Experiment, Limits, Question};
 use crate::load::driver::{GRACE, Loop};
 use crate::load::{Driver, LEAD_NS, LoadSpec};
 use crate::observer::ebpf::Programs;
@@ -30,10 +29,9 @@ impl LocalBackend {
     /// # Errors
     /// When they can't, with what is missing.
     pub fn require_limits(&self, question: &Question) -> Result<(), TrialError> {
-        let limits = match *question {
-            Question::CpuLimit { cores, .. } => limited_cpu(cores),
+        let limits = match question {
             Question::MemoryLimit => limited_memory((1u64 << 40) as f64),
-            Question::Saturation { .. } => Limits::default(),
+            Question::CpuLimit { .. } | Question::Saturation { .. } => question.limits(),
         };
         Ok(limits.try_on(self.workshop.tree.as_ref())?)
     }
@@ -102,10 +100,9 @@ impl LocalBackend {
         };
         sink.phase(Phase::Setup, None);
         let mut now = self.clock.now();
-        let before = match experiment.question {
-            Question::CpuLimit { cores, .. } => Some(bench.up(limited_cpu(cores), sink).await?),
-            Question::Saturation { .. } => Some(bench.up(Limits::default(), sink).await?),
-            Question::MemoryLimit => None,
+        let before = match experiment.is_of_rates() {
+            true => Some(bench.up(experiment.question.limits(), sink).await?),
+            false => None,
         };
         now = phase(Phase::Setup, now);
         sink.phase(Phase::Measure, None);
@@ -113,17 +110,10 @@ impl LocalBackend {
         now = phase(Phase::Measure, now);
         if let Some(before) = before {
             sink.phase(Phase::Cooldown, None);
-            sink.samples(&bench.cool_down(&before).await?)?;
+            bench.cool_down(&before, sink).await?;
             phase(Phase::Cooldown, now);
         }
         Ok(())
-    }
-}
-
-fn limited_cpu(cores: f64) -> Limits {
-    Limits {
-        cpu_cores: Some(cores),
-        ..Limits::default()
     }
 }
 
@@ -148,6 +138,7 @@ struct Bench<'a> {
 
 impl Stepper for Bench<'_> {
     async fn step(&mut self, number: u32, value: f64) -> Result<Vec<Sample>, TrialError> {
+        let settle = self.experiment.settle(number, self.plan.warmup_seconds);
         let mut samples = Vec::new();
         match self.experiment.question {
             Question::MemoryLimit => {
@@ -156,14 +147,9 @@ impl Stepper for Bench<'_> {
             }
             Question::CpuLimit { cores, .. } => {
                 samples.push(self.one(Subject::Target, Reading::CpuLimitCores, cores));
-                self.load(value, self.settle(number), &mut samples).await?;
+                self.load(value, settle, &mut samples).await?;
             }
-            Question::Saturation { .. } => {
-                self.load(value, self.settle(number), &mut samples).await?;
-            }
-        }
-        for sample in &mut samples {
-            sample.step = Some(number);
+            Question::Saturation { .. } => self.load(value, settle, &mut samples).await?,
         }
         Ok(samples)
     }
@@ -189,15 +175,6 @@ impl Bench<'_> {
                 .unhealthy_agent("did not account for a request that the target answered".into()));
         }
         Ok(before)
-    }
-
-    /// Load before a step's window, in seconds: the first one warms the target up.
-    fn settle(&self, number: u32) -> f64 {
-        let settle = self.experiment.settle_seconds;
-        match number {
-            1 => settle.max(self.plan.warmup_seconds),
-            _ => settle,
-        }
     }
 
     /// Offers a rate, and reads every counter at the edges of the window.
@@ -299,10 +276,11 @@ impl Bench<'_> {
     }
 
     /// What agent and intake say when the last answer is in.
-    async fn cool_down(&self, before: &Before) -> Result<Vec<Sample>, TrialError> {
+    async fn cool_down(&self, before: &Before, sink: &mut dyn Sink) -> Result<(), TrialError> {
         let system = self.stage.system.as_ref().expect("the target is up");
         let served = system.metrics.requests().await?;
-        evidence::after(system, &self.sampler(&[]), served, before.ahead()).await
+        let keep = |samples: Vec<Sample>| sink.samples(&samples);
+        evidence::after(system, &self.sampler(&[]), served, before.ahead(), keep).await
     }
 
     fn sampler<'s>(&'s self, load: &'s [RoleObserver]) -> Sampler<'s> {

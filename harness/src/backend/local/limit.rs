@@ -5,18 +5,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::cgroup::{CgroupError, Group, Tree};
+use crate::experiment::Limits;
 
 /// Length of a quota's period, in microseconds: what container runtimes use.
 const PERIOD_US: f64 = 100_000.0;
-
-/// What a group may use; nothing is limited where nothing is said.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Limits {
-    /// CPU seconds per second.
-    pub cpu_cores: Option<f64>,
-    /// Memory, swap included, in bytes.
-    pub memory_bytes: Option<f64>,
-}
 
 /// A limit can't be set.
 #[derive(Debug, thiserror::Error)]

@@ -141,6 +141,12 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// The error of one that has ended, if it has.
+    pub fn has_ended(&mut self, phase: Phase) -> Option<TrialError> {
+        let status = self.status()?;
+        Some(self.exit_error(phase, Ok(status)))
+    }
+
     /// Waits until it ends by itself.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
         let status = self.child.wait().await;

@@ -10,10 +10,10 @@ use tokio::net::TcpStream;
 
 use super::cgroup::{Group, Tree};
 use super::cpus::CpuSets;
-use super::limit::Limits;
 use super::process::{Process, Spawn};
 use super::sampler::RoleObserver;
 use super::{TrialError, WorkDirectory};
+use crate::experiment::Limits;
 use crate::fingerprint::{Accounting, Program};
 use crate::intake::child::Intake;
 use crate::observer::delivered::DeliveredReader;
@@ -550,6 +550,14 @@ impl System {
             },
             None => processes.await,
         }
+    }
+
+    /// The error of whoever has ended that [`Self::ended`] waits for, if one has.
+    pub fn has_ended(&mut self, phase: Phase) -> Option<TrialError> {
+        let own = self.target.iter_mut().chain(&mut self.agent);
+        let mut own = own.filter_map(|process| process.has_ended(phase));
+        own.next()
+            .or_else(|| self.intake.as_mut()?.has_ended(phase))
     }
 
     /// The error of a target that runs and does not do its work.

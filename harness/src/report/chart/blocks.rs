@@ -3,9 +3,9 @@
 use super::axis::Axis;
 use super::font;
 use super::legend::Key;
-use super::palette::{AXIS, GRID, INK, INVALID, MUTED, Series, WINDOW, series};
+use super::palette::{AXIS, GRID, INK, INVALID, MUTED, WINDOW, series};
 use super::rows::LINE;
-use super::scene::{Anchor, MARGIN, Point, Scene, TEXT};
+use super::scene::{Anchor, MARGIN, Scene, TEXT};
 use crate::metric::Metric;
 use crate::report::claims::{self, Claim};
 use crate::report::{Report, words};
@@ -14,6 +14,8 @@ use crate::trial::{TrialRecord, TrialStatus};
 
 /// Height of a panel.
 const PANEL: f64 = 170.0;
+/// Radius of a mark.
+const MARK: f64 = 3.6;
 
 /// Draws the chart.
 pub fn draw(report: &Report, width: f64) -> Scene {
@@ -58,7 +60,7 @@ fn key(scene: &mut Scene, report: &Report, y: f64) -> f64 {
             0 => format!("{} ({})", scenario.name, words::status(scenario.status)),
             _ => scenario.name.clone(),
         };
-        key.item(scene, &text, |scene, at| mark(scene, series(n), at));
+        key.item(scene, &text, |scene, at| series(n).mark(scene, at, MARK));
     }
     let invalid = report.trials.iter().any(|t| t.status != TrialStatus::Valid);
     if invalid {
@@ -67,14 +69,6 @@ fn key(scene: &mut Scene, report: &Report, y: f64) -> f64 {
         });
     }
     key.end()
-}
-
-fn mark(scene: &mut Scene, series: Series, at: Point) {
-    if series.hollow {
-        scene.hollow_mark(series.mark, at, 4.0, series.color);
-    } else {
-        scene.mark(series.mark, at, 3.6, series.color);
-    }
 }
 
 /// The trials that have the figure, with its value. A total without an agent is the target's own.
@@ -151,7 +145,7 @@ fn panel(scene: &mut Scene, report: &Report, claim: Claim, y: f64) -> f64 {
         let x = start(trial.block) + slot * (arm as f64 + 0.75) / (arms + 0.5);
         let at = (x, axis.at(value));
         if counts(trial) {
-            mark(scene, series(arm), at);
+            series(arm).mark(scene, at, MARK);
         } else {
             scene.cross(at, 3.2, INVALID);
         }

@@ -4,7 +4,7 @@
 //! out so that roles that stand side by side also differ in lightness; each
 //! role has a mark or a dash of its own as well.
 
-use super::scene::{Mark, Pattern};
+use super::scene::{Mark, Pattern, Point, Scene};
 use crate::report::Verdict;
 use crate::sample::Subject;
 
@@ -96,6 +96,17 @@ pub struct Series {
     pub mark: Mark,
     /// Whether only the mark's outline is drawn.
     pub hollow: bool,
+}
+
+impl Series {
+    /// Draws its mark; one of which only the outline is drawn is a little larger.
+    pub fn mark(self, scene: &mut Scene, at: Point, radius: f64) {
+        if self.hollow {
+            scene.hollow_mark(self.mark, at, radius + 0.4, self.color);
+        } else {
+            scene.mark(self.mark, at, radius, self.color);
+        }
+    }
 }
 
 /// How the series of this number looks. Twelve marks and seven colours have no

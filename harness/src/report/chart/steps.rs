@@ -8,7 +8,7 @@ use super::font;
 use super::legend::Key;
 use super::palette::{AXIS, Color, GRID, INK, INVALID, MUTED, Series, series};
 use super::rows::LINE;
-use super::scene::{Anchor, MARGIN, Point, Scene, TEXT};
+use super::scene::{Anchor, MARGIN, Scene, TEXT};
 use crate::experiment::Step;
 use crate::metric::{Metric, Unit};
 use crate::report::{Report, Statistic, format, words};
@@ -17,6 +17,8 @@ use crate::trial::TrialStatus;
 
 /// Height of a panel.
 const PANEL: f64 = 210.0;
+/// Radius of a mark.
+const MARK: f64 = 3.4;
 /// What the 99th percentile may be.
 const BOUND: Color = INVALID.faint(0.6);
 
@@ -130,7 +132,7 @@ fn key(scene: &mut Scene, report: &Report, curves: &[Curve], y: f64) -> f64 {
                 1.6,
                 curve.look.color,
             );
-            mark(scene, curve.look, at);
+            curve.look.mark(scene, at, MARK);
         });
     }
     key.item(scene, "the rate that it sustains", |scene, at| {
@@ -146,14 +148,6 @@ fn key(scene: &mut Scene, report: &Report, curves: &[Curve], y: f64) -> f64 {
         });
     }
     key.end()
-}
-
-fn mark(scene: &mut Scene, look: Series, at: Point) {
-    if look.hollow {
-        scene.hollow_mark(look.mark, at, 3.8, look.color);
-    } else {
-        scene.mark(look.mark, at, 3.4, look.color);
-    }
 }
 
 fn panel(
@@ -215,7 +209,7 @@ fn panel(
         scene.line(line, 1.6, curve.look.color);
         for point in &curve.points {
             match place(point) {
-                Some(at) if point.passed => mark(scene, curve.look, at),
+                Some(at) if point.passed => curve.look.mark(scene, at, MARK),
                 Some(at) => scene.cross(at, 3.2, INVALID),
                 None => {}
             }

@@ -11,7 +11,7 @@ use flora_bench::report::{self, Report};
 use flora_bench::sample::Sample;
 
 use super::short;
-use crate::support::{leftovers, measuring, run, skip};
+use crate::support::{RECORDS, leftovers, measuring, run, skip};
 
 /// Everything that `verify` and `report` compute, without the words.
 fn read_and_compute(directory: &Path) -> Result<(), record::RecordError> {
@@ -47,13 +47,7 @@ fn records_that_are_damaged_anywhere_are_told_or_read() {
     let mut panics = Vec::new();
     let mut untold = Vec::new();
     let mut tried = 0;
-    for file in [
-        "plan.json",
-        "fingerprint.json",
-        "trials.jsonl",
-        "samples.jsonl",
-        "report.json",
-    ] {
+    for file in RECORDS {
         let path = directory.join(file);
         let whole = fs::read(&path).unwrap();
         let mut damage = |offset: usize, bytes: &[u8]| {
