@@ -48,11 +48,15 @@ http.setResponseCallback(http.expectedStatuses({ min: 200, max: 299 }));
 
 const phases = { warmup: phase('warmup'), measure: phase('measure') };
 
+// Gives how many requests came to nothing until then; k6 counts them with all others.
 export function setup() {
   const until = Date.now() + 1000 * READY;
+  let refused = 0;
   while (Date.now() < until && http.get(TARGET_URL, phases.warmup.params).status === 0) {
+    refused += 1;
     sleep(0.25);
   }
+  return { refused };
 }
 
 export function warmup() {
@@ -89,8 +93,8 @@ export function handleSummary(data) {
       max: duration('max'),
       quantiles: Object.keys(QUANTILES).map((key) => [QUANTILES[key], duration(key)]),
     },
-    // Warm-up and window together.
-    total_requests: value('http_reqs', 'count') || 0,
+    // Warm-up and window together, and the one that the target answered before them.
+    total_requests: (value('http_reqs', 'count') || 0) - data.setup_data.refused,
     total_dropped: value('dropped_iterations', 'count') || 0,
   });
   // Without a path the summary is the only line on standard output.

@@ -6,6 +6,8 @@
 //! - [`local`]: processes in control groups on this machine
 //! - [`kubernetes`]: pods on the nodes of a cluster
 
+use tokio::sync::watch;
+
 use crate::fingerprint::Fingerprint;
 use crate::plan::{LoadDriver, LoadPlan, Plan, RateSource, TrialPlan, calibrated_rate};
 use crate::sample::{Phase, Sample};
@@ -15,6 +17,9 @@ use crate::trial::PhaseSpan;
 pub mod kubernetes;
 pub mod local;
 pub mod search;
+
+/// Turns true when the run is to end early.
+pub type Cancel = watch::Receiver<bool>;
 
 /// Where trials take place.
 ///
@@ -212,7 +217,7 @@ pub enum TrialError {
     /// Records can't be written.
     #[error(transparent)]
     Record(#[from] crate::record::RecordError),
-    /// SIGINT or SIGTERM.
+    /// SIGINT, SIGTERM or SIGHUP.
     #[error("interrupted")]
     Interrupted,
 }

@@ -14,13 +14,13 @@
 //! - [`progress`] is what is seen while a run goes on
 //! - [`exit`] holds the exit codes
 
-use std::borrow::Cow;
 use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
 use self::exit::Failure;
+use crate::terminal::{harmless, say};
 
 pub mod calibrate;
 pub mod clean;
@@ -143,9 +143,8 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // A closed standard error is no reason to lose the exit code.
             let text = crate::error::text(failure.error.as_ref());
-            let _ = writeln!(std::io::stderr(), "flora-bench: {}", harmless(&text));
+            say(format_args!("flora-bench: {text}"));
             ExitCode::from(failure.code)
         }
     }
@@ -166,15 +165,6 @@ fn start_logging(verbose: u8) {
             writeln!(out, "flora-bench: {level}: {}", harmless(&text))
         })
         .init();
-}
-
-/// A text that can't steer a terminal, whatever the names in it are: they may come from elsewhere.
-fn harmless(text: &str) -> Cow<'_, str> {
-    let steers = |c: char| c.is_control() && c != '\n' && c != '\t';
-    match text.contains(steers) {
-        true => text.replace(steers, "\u{fffd}").into(),
-        false => text.into(),
-    }
 }
 
 /// Prints a result; a reader that went away is not an error.

@@ -210,12 +210,14 @@ impl Claim<'_> {
     /// The smallest chance that the permutation test can give: only the labels
     /// as they are, and with one reference their mirror image.
     fn smallest_p(&self) -> f64 {
-        let arrangements: f64 = self
-            .pairs
-            .iter()
-            .map(|pair| pair.reference.len() as f64 + 1.0)
-            .product();
-        2.0 / arrangements
+        let references = self.pairs.iter().map(|pair| pair.reference.len());
+        let arrangements: f64 = references.clone().map(|count| count as f64 + 1.0).product();
+        let mirrored = references.max() == Some(1);
+        if mirrored {
+            2.0 / arrangements
+        } else {
+            1.0 / arrangements
+        }
     }
 
     fn block_ratios(&self) -> Vec<BlockRatio> {
@@ -385,7 +387,12 @@ fn reach(floor: &NoiseFloor) -> f64 {
 }
 
 fn mean_log(values: &[f64]) -> f64 {
-    values.iter().map(|value| value.ln()).sum::<f64>() / values.len() as f64
+    mean(values.iter().map(|value| value.ln()))
+}
+
+fn mean(values: impl ExactSizeIterator<Item = f64>) -> f64 {
+    let count = values.len() as f64;
+    values.sum::<f64>() / count
 }
 
 /// What a synthetic arm is known to cost.
@@ -398,31 +405,39 @@ fn injected(arm: &Scenario, key: Key) -> Option<f64> {
     }
 }
 
-/// How the target's cost moved over the run, all arms together, each arm's mean taken out.
+/// How the target's cost moved over the run, all arms together, each arm's mean taken out. A block
+/// is one point: its trials share whatever the machine did meanwhile.
 fn drifts(records: &Records) -> Vec<DriftReport> {
     let (metric, subject) = (Metric::CpuSecondsPerRequest, Subject::Target);
-    let mut points = Vec::new();
+    let mut blocks: BTreeMap<u32, Vec<(f64, f64)>> = BTreeMap::new();
     for arm in &records.plan.arms {
-        let own: Vec<(f64, f64)> = records
+        let own: Vec<(u32, f64, f64)> = records
             .trials
             .iter()
             .filter(|trial| trial.arm == arm.name && trial.status == TrialStatus::Valid)
             .filter_map(|trial| {
                 let value = trial.analysis.value(metric, subject)?;
-                let span = trial
-                    .phases
-                    .iter()
-                    .find(|span| span.phase == Phase::Measure)?;
-                (value > 0.0).then_some(((span.start + span.end) / 2.0, value))
+                let mut spans = trial.phases.iter();
+                let span = spans.find(|span| span.phase == Phase::Measure)?;
+                let middle = (span.start + span.end) / 2.0;
+                (value > 0.0).then(|| (trial.block, middle, value.ln()))
             })
             .collect();
         if own.len() < 2 {
             continue;
         }
-        let values: Vec<f64> = own.iter().map(|(_, value)| *value).collect();
-        let mean = mean_log(&values).exp();
-        points.extend(own.into_iter().map(|(time, value)| (time, value / mean)));
+        let mean = mean(own.iter().map(|(_, _, log)| *log));
+        for (block, time, log) in own {
+            blocks.entry(block).or_default().push((time, log - mean));
+        }
     }
+    let points: Vec<(f64, f64)> = blocks
+        .values()
+        .map(|block| {
+            let time = mean(block.iter().map(|(time, _)| *time));
+            (time, mean(block.iter().map(|(_, log)| *log)).exp())
+        })
+        .collect();
     stats::drift(&points)
         .map(|drift| DriftReport {
             metric,

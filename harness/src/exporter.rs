@@ -110,6 +110,7 @@ pub fn readings(samples: &[Sample], epoch: f64) -> Vec<Exposed> {
             | Reading::OfferedRequestsPerSecond
             | Reading::RequestsOffered
             | Reading::RequestsCompleted
+            | Reading::RequestsCompletedInTime
             | Reading::RequestsFailed
             | Reading::RequestsDropped
             | Reading::WindowSeconds

@@ -15,7 +15,7 @@ use serde::Serialize;
 
 use crate::metric::Metric;
 use crate::report::{
-    Comparison, Report, ScenarioReport, ScenarioStatus, Statistic, Verdict, words,
+    Comparison, Interval, Report, ScenarioReport, ScenarioStatus, Statistic, Verdict, words,
 };
 use crate::sample::Subject;
 use crate::scenario::{BASELINE, TWIN};
@@ -110,27 +110,15 @@ pub struct Point {
     pub detectable_ratio: Option<f64>,
 }
 
-/// A point with its interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Interval {
-    /// The point.
-    pub estimate: f64,
-    /// Lower end; none with a single trial or block.
-    pub low: Option<f64>,
-    /// Upper end.
-    pub high: Option<f64>,
-}
-
-impl Interval {
-    fn new(estimate: f64, low: Option<f64>, high: Option<f64>) -> Option<Interval> {
-        let both = low.zip(high);
-        let both = both.filter(|(low, high)| low.is_finite() && high.is_finite());
-        estimate.is_finite().then_some(Interval {
-            estimate,
-            low: both.map(|(low, _)| low),
-            high: both.map(|(_, high)| high),
-        })
-    }
+/// A point with its interval; none where there is no number.
+fn interval(estimate: f64, low: Option<f64>, high: Option<f64>) -> Option<Interval> {
+    let both = low.zip(high);
+    let both = both.filter(|(low, high)| low.is_finite() && high.is_finite());
+    estimate.is_finite().then_some(Interval {
+        estimate,
+        low: both.map(|(low, _)| low),
+        high: both.map(|(_, high)| high),
+    })
 }
 
 /// Puts runs in the order of time and picks one figure from each.
@@ -243,11 +231,11 @@ fn point(
         status: scenario.status,
         reason: (!usable).then(|| words::no_figures(scenario)),
         trials: scenario.trials,
-        figure: statistic.and_then(|s| Interval::new(s.estimate, s.low, s.high)),
+        figure: statistic.and_then(|s| interval(s.estimate, s.low, s.high)),
         coefficient_of_variation: statistic
             .and_then(|s| s.coefficient_of_variation)
             .filter(|v| v.is_finite()),
-        overhead: comparison.and_then(|c| Interval::new(c.overhead_ratio, c.low, c.high)),
+        overhead: comparison.and_then(|c| interval(c.overhead_ratio, c.low, c.high)),
         verdict: comparison.map(|c| c.verdict),
         detectable_ratio: detectable.filter(|v| v.is_finite()),
     }

@@ -30,6 +30,7 @@
 //! - [`owner`], [`clean`]: what belongs to which run, and removing what a dead one left
 //! - [`clock`]: one clock for every process of a run
 //! - [`error`], [`yaml`]: errors in words, those of files in YAML too
+//! - [`terminal`]: what whoever watches is told
 //! - [`cli`]: the commands
 
 pub mod amplification;
@@ -64,6 +65,7 @@ pub mod sample;
 pub mod scenario;
 pub mod setup;
 pub mod stats;
+pub mod terminal;
 #[cfg(test)]
 mod test_support;
 pub mod trial;

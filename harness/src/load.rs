@@ -106,8 +106,10 @@ impl LoadSpec {
 pub struct LoadResult {
     /// Requests whose intended start lies in the window.
     pub offered: u64,
-    /// Complete 2xx answers received in the window.
+    /// Complete 2xx answers received in the window, or in the pause behind a turn.
     pub completed: u64,
+    /// Those of them that came in a turn itself or a moment behind it; none without pauses.
+    pub completed_in_time: Option<u64>,
     /// Complete 2xx answers of the whole trial, warm-up and late ones included.
     pub answered_total: u64,
     /// Requests of the window that failed.
@@ -138,6 +140,9 @@ impl LoadResult {
             one(Reading::RequestsDropped, self.dropped as f64),
             one(Reading::WindowSeconds, self.window_seconds),
         ];
+        if let Some(in_time) = self.completed_in_time {
+            samples.push(one(Reading::RequestsCompletedInTime, in_time as f64));
+        }
         for &(quantile, seconds) in &self.send_lag {
             samples.push(Sample {
                 quantile: Some(quantile),

@@ -35,6 +35,9 @@ pub use reading::{About, ContainerReading, NodeReading, PodReading};
 pub const PERIOD_SECONDS: f64 = 1.0;
 /// Readings that are kept: a quarter of an hour.
 pub const KEPT: usize = 900;
+/// Readings of single pods that are kept: a quarter of an hour of 64, about 0.9 KB each. With more
+/// pods it is less time; the pod has 128 MiB.
+pub const POD_READINGS: usize = 64 * KEPT;
 /// Pods that are read; a kubelet runs 110 unless told otherwise.
 pub const PODS: usize = 256;
 

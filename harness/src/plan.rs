@@ -11,6 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::experiment::{self, Experiment};
 use crate::scenario::{Scenario, Telemetry};
 
+mod estimate;
+
+pub use self::estimate::Estimate;
+
 /// Everything that a run will do. Written to `plan.json` before the first trial.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -215,25 +219,6 @@ pub fn calibrated_rate(capacity: f64) -> f64 {
     ((rate / unit).floor() * unit).max(1.0)
 }
 
-/// How long a block of these arms takes, one trial after another or in turns, without
-/// starting and stopping, but for what agents need until they report.
-pub fn block_seconds(
-    arms: &[Scenario],
-    measure_seconds: f64,
-    slices: u32,
-    pause_seconds: f64,
-) -> f64 {
-    let warmups = arms.iter().map(|arm| arm.trials.warmup_seconds);
-    // Each arm's first, checked request is awaited in its telemetry.
-    let proofs: f64 = arms.iter().filter_map(reported_after).sum();
-    if slices <= 1 {
-        let longest = warmups.fold(0.0, f64::max);
-        return proofs + arms.len() as f64 * (longest + measure_seconds);
-    }
-    let each = measure_seconds + f64::from(slices + 1) * pause_seconds;
-    proofs + warmups.sum::<f64>() + arms.len() as f64 * each + settle_seconds(arms)
-}
-
 /// How long an arm's agent takes until it has reported a request, where it says what it reports.
 fn reported_after(arm: &Scenario) -> Option<f64> {
     let telemetry = arm.agent.as_ref()?.telemetry.as_ref();
@@ -289,26 +274,21 @@ impl Plan {
 
     /// How long the trials take at least, without starting and stopping.
     pub fn duration(&self) -> Duration {
-        Duration::from_secs_f64(if let Some(experiment) = &self.experiment {
-            let each = experiment.trial_seconds(
+        let block: f64 = self.block().map(|batch| self.load_seconds(batch)).sum();
+        Duration::from_secs_f64(f64::from(self.blocks()) * block)
+    }
+
+    /// How long trials that are carried out together are under load, in seconds.
+    fn load_seconds(&self, batch: &[TrialPlan]) -> f64 {
+        if let Some(experiment) = &self.experiment {
+            return experiment.trial_seconds(
                 self.warmup_seconds,
                 self.measure_seconds,
                 experiment::step_extra_seconds(&self.backend),
             );
-            self.trials.len() as f64 * each
-        } else if self.slices > 1 {
-            let Plan {
-                arms,
-                measure_seconds,
-                slices,
-                pause_seconds,
-                ..
-            } = self;
-            f64::from(self.blocks())
-                * block_seconds(arms, *measure_seconds, *slices, *pause_seconds)
-        } else {
-            self.batches().count() as f64 * (self.warmup_seconds + self.measure_seconds)
-        })
+        }
+        let ends = |turn: &Turn| turn.start_seconds + turn.seconds + turn.pause_seconds;
+        self.turns(batch).last().map_or(0.0, ends)
     }
 
     /// How many blocks there are.
@@ -326,6 +306,13 @@ impl Plan {
         self.trials
             .chunk_by(|a, b| a.block == b.block)
             .flat_map(move |block| block.chunks(most))
+    }
+
+    /// The batches of one block; all blocks are alike but for their order.
+    fn block(&self) -> impl Iterator<Item = &[TrialPlan]> {
+        let first = self.trials.first().map(|trial| trial.block);
+        self.batches()
+            .take_while(move |batch| batch.first().map(|trial| trial.block) == first)
     }
 
     /// When a trial of a batch warms up, in seconds since the load began: with turns each as

@@ -171,8 +171,8 @@ pub fn render(bill: &Bill) -> String {
     } = &bill.prices;
     let mut page = Page::default();
     page.line(&format!(
-        "What the overheads cost, in {currency} ({} % intervals)",
-        bill.confidence * 100.0
+        "What the overheads cost, in {currency} ({} intervals)",
+        format::level(bill.confidence)
     ));
     page.blank();
     let mut table = Table::new([

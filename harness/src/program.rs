@@ -7,12 +7,23 @@ use std::env;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
 
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use sha2::{Digest, Sha256};
+
+/// How long a program may take to say its version; even slow ones are well below.
+const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// Pause between two looks at whether it has ended.
+const ANSWER_POLL: Duration = Duration::from_millis(2);
 
 /// This program as the kernel runs it: its file may have been replaced meanwhile, as by a build.
 pub const ITSELF: &str = "/proc/self/exe";
@@ -41,6 +52,19 @@ pub enum ProgramError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// It goes on instead of answering.
+    #[error(
+        "{} {args} went on for {limit:?} instead of answering, and was ended",
+        path.display()
+    )]
+    Endless {
+        /// The program.
+        path: PathBuf,
+        /// What it was asked.
+        args: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// It does not say its version.
     #[error("{} does not say its version: {output}", path.display())]
@@ -144,21 +168,55 @@ pub fn is_executable(path: &Path) -> bool {
 /// Everything that `program` with `args` prints, standard output first.
 ///
 /// # Errors
-/// [`ProgramError::Run`] when it can't be started.
+/// [`ProgramError::Run`] when it can't be started, [`ProgramError::Endless`] when it doesn't end:
+/// one that takes no notice of `--version` may well serve instead.
 pub fn output(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
-    let output = Command::new(program)
+    output_within(program, args, ANSWER_LIMIT)
+}
+
+fn output_within(program: &Path, args: &[&str], limit: Duration) -> Result<String, ProgramError> {
+    let failed = |source| ProgramError::Run {
+        path: program.to_owned(),
+        source,
+    };
+    // Files, because a pipe is open for as long as any child of the program's has it.
+    let (stdout, stderr) = (scratch().map_err(failed)?, scratch().map_err(failed)?);
+    let mut child = Command::new(program)
         .args(args)
+        .process_group(0)
         .stdin(Stdio::null())
-        .output()
-        .map_err(|source| ProgramError::Run {
-            path: program.to_owned(),
-            source,
-        })?;
-    Ok(format!(
-        "{}{}",
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr)
-    ))
+        .stdout(stdout.try_clone().map_err(failed)?)
+        .stderr(stderr.try_clone().map_err(failed)?)
+        .spawn()
+        .map_err(failed)?;
+    let began = Instant::now();
+    while child.try_wait().map_err(failed)?.is_none() {
+        if began.elapsed() >= limit {
+            // The group is its own, and stays so until the child is waited for.
+            let _ = killpg(Pid::from_raw(child.id() as i32), Signal::SIGKILL);
+            let _ = child.wait();
+            return Err(ProgramError::Endless {
+                path: program.to_owned(),
+                args: args.join(" "),
+                limit,
+            });
+        }
+        thread::sleep(ANSWER_POLL);
+    }
+    let said = written(stdout).and_then(|said| Ok(said + &written(stderr)?));
+    said.map_err(failed)
+}
+
+/// A file that is nowhere but in memory.
+fn scratch() -> io::Result<File> {
+    Ok(memfd_create("output", MFdFlags::MFD_CLOEXEC)?.into())
+}
+
+fn written(mut file: File) -> io::Result<String> {
+    let mut bytes = Vec::new();
+    file.rewind()?;
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The first line that a program prints, when it prints any.
@@ -182,7 +240,7 @@ pub fn sha256(path: &Path) -> io::Result<String> {
     let mut file = File::open(path)?;
     let mut buffer = vec![0u8; 64 * 1024];
     loop {
-        match io::Read::read(&mut file, &mut buffer)? {
+        match file.read(&mut buffer)? {
             0 => break,
             length => hasher.update(&buffer[..length]),
         }
@@ -192,6 +250,8 @@ pub fn sha256(path: &Path) -> io::Result<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -205,13 +265,45 @@ mod tests {
         );
     }
 
-    use std::fs;
-
     fn place(directory: &Path, name: &str, mode: u32) -> PathBuf {
         let path = directory.join(name);
         fs::write(&path, "").unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
         path
+    }
+
+    #[test]
+    fn what_is_said_is_read_whoever_still_holds_the_output() {
+        let said = |script: &str| output(Path::new("/bin/sh"), &["-c", script]).unwrap();
+        assert_eq!(said("echo b >&2; echo a; exit 3"), "a\nb\n");
+        let began = Instant::now();
+        assert_eq!(said("sleep 20 & echo $0"), "/bin/sh\n");
+        assert!(began.elapsed() < Duration::from_secs(9));
+    }
+
+    #[test]
+    fn what_goes_on_instead_of_answering_is_ended_with_all_that_it_started() {
+        let directory = tempfile::tempdir().unwrap();
+        let pids = directory.path().join("pids");
+        let script = format!("sleep 300 & echo $$ $! > {}; wait", pids.display());
+        let limit = Duration::from_secs(2);
+        let error = output_within(Path::new("/bin/sh"), &["-c", &script], limit).unwrap_err();
+        assert!(matches!(error, ProgramError::Endless { .. }), "{error}");
+        assert!(
+            error.to_string().contains("instead of answering"),
+            "{error}"
+        );
+        let pids = fs::read_to_string(pids).unwrap();
+        let runs = |pid: &str| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            // Whoever has inherited it may take its time to look.
+            stat.contains("(s") && !stat.contains(") Z")
+        };
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while pids.split_whitespace().any(runs) {
+            assert!(Instant::now() < deadline, "{pids} still run");
+            thread::sleep(ANSWER_POLL);
+        }
     }
 
     #[test]

@@ -79,6 +79,12 @@ pub enum RecordError {
         /// What is wrong.
         message: String,
     },
+    /// Samples that were compressed, to which nothing can be added.
+    #[error("{} is compressed, so nothing can be added to it; unpack it first: zstd -d --rm {}", path.display(), path.display())]
+    Compressed {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file of another version.
     #[error("{} has schema version {found}; this flora-bench reads version {SCHEMA_VERSION}", path.display())]
     Version {
@@ -155,6 +161,10 @@ impl Recorder {
     pub fn resume(directory: &Path) -> Result<(Self, Records), RecordError> {
         // What is no run directory must not be written to.
         require_run(directory)?;
+        let compressed = directory.join(SAMPLES_COMPRESSED);
+        if compressed.exists() {
+            return Err(RecordError::Compressed { path: compressed });
+        }
         for name in [TRIALS, SAMPLES, RESUMPTIONS] {
             drop_unfinished(&directory.join(name))?;
         }

@@ -145,7 +145,8 @@ pub enum Reading {
     /// process CPU-time clock where there is no cgroup).
     CpuUsageSecondsTotal,
     /// Time in which the cgroup wanted to run and its quota forbade it, in
-    /// seconds (`throttled_time`, `throttled_usec`).
+    /// seconds (`throttled_time`, `throttled_usec`). Of the node: of the group that the run was
+    /// started in and of those above it, where one has a quota.
     CpuThrottledSecondsTotal,
     /// Periods of the cgroup's CPU quota in which it wanted to run
     /// (`nr_periods`); read where there is a quota.
@@ -202,8 +203,8 @@ pub enum Reading {
     NodeEbpfProgramsLeft,
     /// Time since the target was started until it answered, in seconds.
     StartupSeconds,
-    /// The limit of the target's CPU time in a step of a search, in CPU
-    /// seconds per second.
+    /// The limit of a role's CPU time, in CPU seconds per second: the target's in a step of a
+    /// search, the load driver's where it is not pinned to CPUs.
     CpuLimitCores,
     /// The limit of the target's memory in a step of a search, in bytes.
     MemoryLimitBytes,
@@ -227,8 +228,12 @@ pub enum Reading {
     OfferedRequestsPerSecond,
     /// Load driver: requests whose intended start lies in the window.
     RequestsOffered,
-    /// Load driver: complete answers with a 2xx status received in the window.
+    /// Load driver: complete answers with a 2xx status received in the window, or in the pause
+    /// behind a turn, in which counters go on too.
     RequestsCompleted,
+    /// Load driver: those of them that came in a turn itself or at most 50 ms behind it; where
+    /// turns have a pause.
+    RequestsCompletedInTime,
     /// Load driver: complete 2xx answers of the whole trial, warm-up and late
     /// ones included; must equal what the target counted.
     RequestsAnsweredTotal,

@@ -324,10 +324,14 @@ impl Scenario {
             matches!(agent.telemetry, Some(Telemetry::Intake(_)))
                 || Placeholder::INTAKE.into_iter().any(|p| agent.uses(p))
         });
-        let sent = self.target.env.values().any(|text| {
-            let found = placeholder::find(text).unwrap_or_default();
-            found.iter().any(|p| Placeholder::INTAKE.contains(p))
-        });
+        let elsewhere = self.kubernetes.as_ref().and_then(|k| k.env.as_ref());
+        let env = self.target.env.values();
+        let sent = env
+            .chain(elsewhere.into_iter().flatten().map(|(_, text)| text))
+            .any(|text| {
+                let found = placeholder::find(text).unwrap_or_default();
+                found.iter().any(|p| Placeholder::INTAKE.contains(p))
+            });
         counted || sent
     }
 

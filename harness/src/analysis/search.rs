@@ -1,9 +1,12 @@
 //! Samples of a search → its steps, what it found, whether it counts.
 
-use super::{
-    LOAD_CPU_MAX, STEAL_MAX, View, agent_checks, check, counter_slack, delivered, durations,
-    impossible, load_share, share, stolen, telemetry, within,
+use super::checks::{
+    LOAD_CPU_MAX, STEAL_MAX, agent_checks, check, counter_slack, impossible, load_share, share,
+    stolen, within,
 };
+use super::durations;
+use super::telemetry::{delivered, telemetry};
+use super::view::View;
 use crate::experiment::search::{Found, Next, Tried};
 use crate::experiment::{Experiment, Outcome, Step};
 use crate::fingerprint::Fingerprint;
@@ -30,7 +33,7 @@ pub(super) fn trial(
         .collect();
     let steps: Vec<Step> = (1..)
         .zip(&own)
-        .filter_map(|(number, own)| step(experiment, number, own))
+        .map_while(|(number, own)| step(experiment, number, own))
         .collect();
     let tried: Vec<Tried> = steps.iter().map(tried).collect();
     let next = experiment.search.next(&tried);
@@ -203,7 +206,10 @@ fn checks(trial: Trial<'_>) -> Vec<Check> {
     }
     agent_checks(trial.plan, &trial.all, &mut add);
     let shares = trial.decisive.iter();
-    let shares = shares.filter_map(|view| load_share(trial.fingerprint, view));
+    let shares = shares.filter_map(|view| {
+        let window = view.load(Reading::WindowSeconds)?;
+        load_share(trial.fingerprint, view, window)
+    });
     if let Some(share) = shares.reduce(f64::max) {
         add(
             "load_driver_cpu",
@@ -239,8 +245,8 @@ fn ended(trial: &Trial<'_>) -> (bool, String) {
         }) => {
             let resolution = trial.experiment.search.resolution_ratio;
             let steps = trial.steps.len();
-            let within = (resolution * 1e4).round() / 1e2;
-            (true, format!("found within {within} % in {steps} steps"))
+            let within = format::level(resolution);
+            (true, format!("found within {within} in {steps} steps"))
         }
         Some(Found {
             passed: Some(end),

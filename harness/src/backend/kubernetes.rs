@@ -16,6 +16,7 @@
 //! - [`target`], [`intake`]: those of the target, and of what agents send to
 //! - [`manifest`]: those of the agent, from the vendor's files
 //! - [`images`]: which image stands for which program
+//! - [`kind`]: the kinds that are known without asking
 //! - [`apply`], [`wait`]: server-side apply and deletion, and conditions with a limit
 //! - [`groups`], [`lease`]: node groups: labels and taints, put there and taken away
 //! - [`provisioner`]: where nodes come from
@@ -37,6 +38,7 @@ pub mod golden;
 pub mod groups;
 pub mod images;
 pub mod intake;
+pub mod kind;
 pub mod lease;
 pub mod load;
 pub mod manifest;

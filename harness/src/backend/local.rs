@@ -20,12 +20,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::sync::watch;
-
-use self::cgroup::{Hierarchies, Tree};
+use self::cgroup::{Group, Hierarchies, Tree};
 use self::monitor::{Choice, Found, Monitor};
 use self::system::{System, Workshop};
-use super::{Backend, LoadRequest, Observed, Sink, TrialError};
+use super::{Backend, Cancel, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::{RunClock, monotonic_ns};
 use crate::experiment::Limits;
 use crate::fingerprint::{self, Accounting, Fingerprint, Program};
@@ -56,9 +54,6 @@ pub mod system;
 /// How long the capacity is measured, after as much warm-up again by half.
 const CALIBRATION: Duration = Duration::from_millis(1_500);
 
-/// Turns true when the run is to end early.
-pub type Cancel = watch::Receiver<bool>;
-
 /// This machine.
 #[derive(Debug)]
 pub struct LocalBackend {
@@ -67,6 +62,8 @@ pub struct LocalBackend {
     found: Found,
     workshop: Workshop,
     hierarchies: Hierarchies,
+    /// Groups of the machine's own that hold whatever the run starts.
+    above: Vec<Group>,
     /// CPUs that the run may use, counted before the harness confined itself.
     cpus: usize,
     limitations: Vec<String>,
@@ -142,7 +139,8 @@ impl LocalBackend {
     ) -> Result<Self, TrialError> {
         let owner = Owner::current();
         let work = WorkDirectory::create(owner)?;
-        let mut hierarchies = Hierarchies::discover();
+        let everywhere = Hierarchies::discover();
+        let mut hierarchies = everywhere.clone();
         match groups {
             GroupChoice::Auto | GroupChoice::Off => {}
             GroupChoice::V1 => hierarchies.v2 = None,
@@ -166,6 +164,7 @@ impl LocalBackend {
                 }
             }
         };
+        let above = everywhere.above(tree.as_ref());
         let found = monitor::find(choice);
         if let Found::Nothing(why) = &found {
             limitations.push(why.clone());
@@ -192,6 +191,7 @@ impl LocalBackend {
                 scenarios: PathBuf::from("scenarios"),
             },
             hierarchies,
+            above,
             cpus: allowed.len(),
             limitations,
             targets: BTreeMap::new(),
@@ -317,6 +317,7 @@ impl Backend for LocalBackend {
                     .into(),
             );
         }
+        monitor::require(&self.found).await?;
         if ebpf::is_timed() {
             return Err(TrialError::Missing(
                 "the kernel times every run of every eBPF program, which costs each of them (kernel.bpf_stats_enabled is not 0); switch it off with: sysctl -w kernel.bpf_stats_enabled=0"

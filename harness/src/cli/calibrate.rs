@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::exit::{self, Failure};
 use super::measure::{self, BackendName, Bench, Options};
-use super::{Format, print, print_json};
+use super::{Format, print, print_json, say};
 use crate::backend::Backend;
 use crate::calibration::{self, Row};
 use crate::clock::RunClock;
@@ -153,14 +153,16 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         &options.victoria_metrics(),
         groups,
     )?;
-    let load = roomy(bench.preflight(&arms, load).await?, &injections);
+    let load = bench.preflight(&arms, load).await?;
     let fingerprint = bench.backend.fingerprint(&arms);
+    let cpus = fingerprint.cpu_sets[Subject::Target.as_str()].len();
+    let load = roomy(load, &injections, cpus);
 
     let cost = pilot(options, &mut bench, &baseline, &load).await?;
-    eprintln!(
+    say(format_args!(
         "a request costs the baseline {} of CPU",
         format::value(Metric::CpuSecondsPerRequest, cost)
-    );
+    ));
     let others = injections
         .iter()
         .map(|injection| {
@@ -182,7 +184,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let mut recorder = Recorder::create(&options.out, &plan, &fingerprint)?;
     let directory = recorder.directory().to_owned();
     measure::announce(&plan, &directory);
-    let interrupted = bench
+    let end = bench
         .carry_out(&plan, &fingerprint, &mut recorder, 0)
         .await?;
     let (records, report) = measure::reported(&directory)?;
@@ -191,7 +193,7 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Format::Text => print(&table(&rows))?,
         Format::Json => print_json(&rows)?,
     }
-    measure::judge(&records, &report, interrupted)?;
+    measure::judge(&records, &report, end)?;
     let wrong: Vec<String> = rows
         .iter()
         .filter(|row| row.contradicted)
@@ -210,23 +212,24 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// A rate at which even the costliest arm has room.
+/// A rate at which even the costliest arm has room, on so many CPUs.
 ///
 /// Requests that wait for one another are answered with fewer wake-ups, so a
 /// target near its capacity does not cost what it cost before plus what was
 /// injected.
-fn roomy(load: LoadPlan, injections: &[Injection]) -> LoadPlan {
+fn roomy(load: LoadPlan, injections: &[Injection], cpus: usize) -> LoadPlan {
+    let (RateSource::Calibrated, Some(capacity)) = (load.rate_source, load.capacity) else {
+        return load;
+    };
     let share = |injection: &Injection| match injection.cpu {
         Cpu::Share(share) => share,
-        Cpu::Seconds(_) => 0.0,
+        // At its capacity a target spends all its CPUs on requests of its own.
+        Cpu::Seconds(seconds) => seconds * capacity / cpus.max(1) as f64,
     };
     let most = injections.iter().map(share).fold(0.0, f64::max);
-    match (load.rate_source, load.capacity) {
-        (RateSource::Calibrated, Some(capacity)) => LoadPlan {
-            rate: plan::calibrated_rate(capacity / (1.0 + most)),
-            ..load
-        },
-        _ => load,
+    LoadPlan {
+        rate: plan::calibrated_rate(capacity / (1.0 + most)),
+        ..load
     }
 }
 
@@ -319,6 +322,7 @@ fn table(rows: &[Row]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::LoadDriver;
 
     #[test]
     fn injections() {
@@ -341,5 +345,27 @@ mod tests {
             assert!(error.contains(part), "{text}: {error}");
         }
         assert_eq!(usual().len(), 7);
+    }
+
+    #[test]
+    fn the_costliest_arm_has_room() {
+        let rate = |texts: &[&str], rate_source, cpus| {
+            let injections: Vec<_> = texts.iter().map(|text| injection(text).unwrap()).collect();
+            let load = LoadPlan {
+                driver: LoadDriver::Builtin,
+                rate: 4_000.0,
+                rate_source,
+                capacity: Some(10_000.0),
+            };
+            roomy(load, &injections, cpus).rate
+        };
+        let found = RateSource::Calibrated;
+        assert_eq!(rate(&["memory=16MiB"], found, 1), 4_000.0);
+        assert_eq!(rate(&["cpu=0.01", "cpu=1"], found, 1), 2_000.0);
+        // A request costs 100 µs of one CPU, and 400 µs with what is injected.
+        assert_eq!(rate(&["cpu=300us"], found, 1), 1_000.0);
+        // One of two CPUs costs 200 µs.
+        assert_eq!(rate(&["cpu=300us"], found, 2), 1_600.0);
+        assert_eq!(rate(&["cpu=300us"], RateSource::Given, 1), 4_000.0);
     }
 }

@@ -29,10 +29,23 @@ pub struct Arguments {
 /// Runs the command.
 ///
 /// # Errors
-/// When something can't be removed, or the cluster can't be reached.
+/// When something can't be removed, the cluster can't be reached, or it is not
+/// clear which is meant.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let cleaned = match arguments.backend {
-        BackendName::Local => clean::leftovers(),
+        BackendName::Local => {
+            let Access {
+                kubeconfig,
+                context,
+            } = &arguments.access;
+            if kubeconfig.is_some() || context.is_some() {
+                return Err(Failure::message(
+                    exit::USAGE,
+                    "--kubeconfig and --context are about a cluster; add --backend kubernetes",
+                ));
+            }
+            clean::leftovers()
+        }
         BackendName::Kubernetes => measure::block_on(in_cluster(&arguments.access))?,
     };
     for thing in &cleaned.removed {

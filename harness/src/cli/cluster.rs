@@ -87,24 +87,36 @@ pub enum ProvisionerName {
     Karpenter,
 }
 
+/// What is wrong with any of them where no cluster is meant.
+pub const NO_CLUSTER: &str = "--kubeconfig, --context, --node-selector, --namespace, --image, --parallel, --provisioner, --node-class and --instance-type are about a cluster; add --backend kubernetes";
+
 impl Options {
     /// Whether any of them was given.
     pub fn any(&self) -> bool {
+        let Access {
+            kubeconfig,
+            context,
+        } = &self.access;
+        kubeconfig.is_some()
+            || context.is_some()
+            || self.node_selector.is_some()
+            || !self.images.is_empty()
+            || self.any_of_a_run()
+    }
+
+    /// Whether any was given that only a run can follow.
+    pub fn any_of_a_run(&self) -> bool {
         let Options {
-            access,
-            node_selector,
+            access: _,
+            node_selector: _,
             namespace,
-            images,
+            images: _,
             parallel,
             provisioner,
             node_class,
             instance_type,
         } = self;
-        access.kubeconfig.is_some()
-            || access.context.is_some()
-            || node_selector.is_some()
-            || namespace.is_some()
-            || !images.is_empty()
+        namespace.is_some()
             || parallel.is_some()
             || *provisioner != ProvisionerName::Existing
             || node_class.is_some()

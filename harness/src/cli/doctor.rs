@@ -3,7 +3,7 @@
 use clap::Args;
 use serde::Serialize;
 
-use super::exit::Failure;
+use super::exit::{self, Failure};
 use super::measure::{self, BackendName};
 use super::{Format, cluster, print, print_json};
 use crate::backend::local::cgroup::{Hierarchies, PREFIX, Tree};
@@ -51,8 +51,9 @@ pub struct Finding {
 /// Runs the command.
 ///
 /// # Errors
-/// When standard output can't be written to.
+/// When it is asked for what it doesn't look at, or standard output can't be written to.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
+    refuse_unused(arguments.backend, &arguments.cluster)?;
     let findings = match arguments.backend {
         BackendName::Local => here(),
         BackendName::Kubernetes => measure::block_on(kubernetes::findings(&arguments.cluster))?,
@@ -74,6 +75,18 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
             Ok(())
         }
     }
+}
+
+/// Whoever says what has no say here expects something that does not come.
+fn refuse_unused(backend: BackendName, cluster: &cluster::Options) -> Result<(), Failure> {
+    let why = match backend {
+        BackendName::Local if cluster.any() => cluster::NO_CLUSTER,
+        BackendName::Kubernetes if cluster.any_of_a_run() => {
+            "--namespace, --parallel, --provisioner, --node-class and --instance-type are about a run, which doctor makes none of; leave them out"
+        }
+        _ => return Ok(()),
+    };
+    Err(Failure::message(exit::USAGE, why))
 }
 
 fn here() -> Vec<Finding> {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use super::exit::Failure;
-use super::{Format, print, print_json};
+use super::{Format, print, print_json, say};
 use crate::backend::local::needs;
 use crate::plan::LeftOut;
 use crate::scenario::Scenario;
@@ -75,7 +75,8 @@ pub fn runnable(library: &Library) -> Result<Vec<String>, LibraryError> {
         .into_iter()
         .partition(|entry| entry.runs_here);
     for entry in elsewhere {
-        eprintln!("left out: {}: {}", entry.name, entry.missing.join("; "));
+        let missing = entry.missing.join("; ");
+        say(format_args!("left out: {}: {missing}", entry.name));
     }
     Ok(here.into_iter().map(|entry| entry.name).collect())
 }

@@ -9,6 +9,6 @@ mod bench;
 mod options;
 mod planning;
 
-pub use self::bench::{Bench, block_on, judge, lock, reported};
+pub use self::bench::{Bench, End, block_on, judge, lock, reported};
 pub use self::options::{BackendName, GroupsName, LoadName, Options};
-pub use self::planning::{CLUSTER_TRIAL_EXTRA_SECONDS, announce, arms, describe, name_of};
+pub use self::planning::{announce, arms, describe, name_of};

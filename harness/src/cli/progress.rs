@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
+use super::say;
 use crate::experiment::Experiment;
 use crate::metric::Metric;
 use crate::plan::{Plan, TrialPlan};
@@ -16,8 +17,6 @@ use crate::trial::{TrialRecord, TrialStatus};
 
 /// How often a terminal is drawn anew; each time costs the harness's CPU a little.
 const REDRAW: Duration = Duration::from_millis(500);
-/// Start and stop of a trial, roughly, for the time left.
-const TRIAL_EXTRA_SECONDS: f64 = 0.3;
 
 /// Watches a run for a person.
 pub struct Watcher {
@@ -36,15 +35,12 @@ pub struct Watcher {
 impl Watcher {
     /// A watcher of this plan.
     pub fn new(plan: &Plan) -> Self {
-        let trials = plan.trials.len().max(1) as f64;
-        let trial_seconds = plan.duration().as_secs_f64() / trials + TRIAL_EXTRA_SECONDS;
+        let seconds = plan.estimate().trials().as_secs_f64();
         Watcher {
-            bar: std::io::stderr()
-                .is_terminal()
-                .then(|| bar(trial_seconds * plan.trials.len() as f64)),
+            bar: std::io::stderr().is_terminal().then(|| bar(seconds)),
             trials: plan.trials.len(),
-            blocks: plan.trials.last().map_or(0, |trial| trial.block),
-            trial_seconds,
+            blocks: plan.blocks(),
+            trial_seconds: seconds / plan.trials.len().max(1) as f64,
             confidence: plan.confidence,
             shown: plan
                 .experiment
@@ -161,7 +157,7 @@ impl Progress for Watcher {
                     bar.finish_and_clear();
                 }
             }
-            None => eprintln!("{name}: {outcome}"),
+            None => say(format_args!("{name}: {outcome}")),
         }
     }
 }

@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 use clap::Args;
 
 use super::exit::{self, Failure};
-use super::measure::{self, BackendName, Bench, GroupsName};
+use super::measure::{self, BackendName, Bench, End, GroupsName};
+use super::say;
 use crate::backend::local::monitor::Choice;
 use crate::backend::{Backend, LoadRequest};
 use crate::clock::RunClock;
@@ -77,10 +78,12 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let done = trials.len();
     let left = plan.trials.len().saturating_sub(done);
     if left == 0 {
-        eprintln!("all {done} trials are finished; nothing is left to do");
+        say(format_args!(
+            "all {done} trials are finished; nothing is left to do"
+        ));
         let (records, report) = measure::reported(&directory)?;
         super::print(&report::console::render(&report))?;
-        return measure::judge(&records, &report, false);
+        return measure::judge(&records, &report, End::Done);
     }
     let last = records
         .samples
@@ -119,22 +122,20 @@ async fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         lost: lost.iter().map(|record| record.trial).collect(),
     })?;
     let done = done + lost.len();
-    eprintln!(
+    let left = (plan.trials.len() - done) as f64 / plan.trials.len() as f64;
+    let left = plan.estimate().trials().mul_f64(left);
+    say(format_args!(
         "{done} of {} trials are done or lost; going on for about {}; records in {}",
         plan.trials.len(),
-        humantime::format_duration(Duration::from_secs(
-            plan.duration().as_secs() * (plan.trials.len() - done) as u64
-                / plan.trials.len() as u64
-                + 1
-        )),
+        humantime::format_duration(Duration::from_secs(left.as_secs() + 1)),
         directory.display()
-    );
-    let interrupted = bench
+    ));
+    let end = bench
         .carry_out(plan, fingerprint, &mut recorder, done)
         .await?;
     let (records, report) = measure::reported(&directory)?;
     super::print(&report::console::render(&report))?;
-    measure::judge(&records, &report, interrupted)
+    measure::judge(&records, &report, end)
 }
 
 /// Seconds since a moment in words.

@@ -11,7 +11,8 @@ use super::measure::{self, BackendName, Bench, Options};
 use crate::amplification::{arm_name, copies};
 use crate::backend::kubernetes::load::Starter;
 use crate::backend::kubernetes::object::Run;
-use crate::backend::kubernetes::{backend, owner, show};
+use crate::backend::kubernetes::provisioner::Provisioner;
+use crate::backend::kubernetes::{owner, show};
 use crate::backend::local::monitor::Choice;
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
@@ -24,6 +25,7 @@ use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{Agent, BASELINE, Scenario, TWIN};
 
 mod experiment;
+mod in_cluster;
 
 /// As many programs as the kernel attaches to one control group
 /// (`BPF_CGROUP_MAX_PROGS` in `kernel/bpf/cgroup.c`).
@@ -89,8 +91,9 @@ async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
         amplify,
         ..
     } = &mut arguments;
+    nodes_of_one_origin(options)?;
     options.experiment = experiment.question(options, *amplify)?;
-    if options.experiment.is_some() {
+    if options.experiment.is_some() && options.backend == BackendName::Local {
         options.victoria_metrics = Some(Choice::Off);
     }
     let runs = runs(&arguments)?;
@@ -111,6 +114,18 @@ async fn carry_out(mut arguments: Arguments) -> Result<(), Failure> {
         }
     }
     outcome
+}
+
+/// Nodes that are made for a run are all that it takes.
+fn nodes_of_one_origin(options: &Options) -> Result<(), Failure> {
+    let cluster = &options.cluster;
+    if cluster.provisioner() == Provisioner::Existing || cluster.node_selector.is_none() {
+        return Ok(());
+    }
+    Err(Failure::message(
+        exit::USAGE,
+        "--node-selector can't be had with --provisioner karpenter: the run takes the nodes that are made for it, and no others; leave one of them out",
+    ))
 }
 
 async fn measure_one(
@@ -236,7 +251,9 @@ fn runs(arguments: &Arguments) -> Result<Vec<Asked>, Failure> {
     if all {
         names.extend(match arguments.options.backend {
             BackendName::Local => super::list::runnable(&library)?,
-            BackendName::Kubernetes => in_cluster(&library)?,
+            BackendName::Kubernetes => {
+                in_cluster::runnable(&library, &arguments.options.cluster.images())?
+            }
         });
     }
     names.retain(|name| name != BASELINE);
@@ -312,16 +329,21 @@ fn common_baseline(arms: &[Scenario]) -> Result<String, Failure> {
 
 /// What a run of all goes without, of the scenarios with the baseline of these arms.
 fn left_out(arguments: &Arguments, arms: &[Scenario]) -> Result<Vec<LeftOut>, Failure> {
-    let here = arguments.options.backend == BackendName::Local;
-    if !here || !arguments.names.iter().any(|name| name == "all") {
+    let options = &arguments.options;
+    if !arguments.names.iter().any(|name| name == "all") {
         return Ok(Vec::new());
     }
     let contender = arms
         .iter()
         .find(|arm| ![BASELINE, TWIN].contains(&arm.name.as_str()));
     let baseline = contender.map_or(BASELINE, Scenario::baseline);
-    let library = library(arguments.options.scenarios.clone());
-    Ok(super::list::unsupported(&library, baseline)?)
+    let library = library(options.scenarios.clone());
+    Ok(match options.backend {
+        BackendName::Local => super::list::unsupported(&library, baseline)?,
+        BackendName::Kubernetes => {
+            in_cluster::unsupported(&library, &options.cluster.images(), baseline)?
+        }
+    })
 }
 
 /// The one scenario whose agent can be told how many copies to attach.
@@ -359,16 +381,6 @@ fn amplified(one: &Scenario, most: u32) -> Vec<Scenario> {
     copies(most).into_iter().map(arm).collect()
 }
 
-/// Every scenario that has what it takes to run in a cluster.
-fn in_cluster(library: &Library) -> Result<Vec<String>, Failure> {
-    let mut names = library.names()?;
-    names.retain(|name| {
-        let arm = library.load(name);
-        arm.is_ok_and(|arm| backend::documents(&arm).is_ok())
-    });
-    Ok(names)
-}
-
 /// What --dry-run prints of a run in a cluster: the plan and its cost as comments,
 /// then every object, as `kubectl apply -f -` takes them.
 fn show(options: &Options, plan: &Plan) -> Result<(), Failure> {
@@ -381,7 +393,8 @@ fn show(options: &Options, plan: &Plan) -> Result<(), Failure> {
         owner: owner::current(),
     };
     let starter = cluster::starter(options.load).unwrap_or(Starter::Job);
-    let objects = show::plan(plan, &run, &options.cluster.images(), starter);
+    let (images, provisioner) = (options.cluster.images(), options.cluster.provisioner());
+    let objects = show::plan(plan, &run, &images, starter, &provisioner);
     let objects = objects.map_err(TrialError::from)?;
     let mut text = String::new();
     for line in measure::describe(plan).lines().chain(cost(plan).lines()) {
@@ -392,12 +405,7 @@ fn show(options: &Options, plan: &Plan) -> Result<(), Failure> {
 
 /// How long a run in a cluster takes, and how much of it.
 fn cost(plan: &Plan) -> String {
-    const BOTH_ENDS_SECONDS: f64 = 60.0;
-    let batches = plan.batches().count() as f64;
-    let checked = plan.arms.len().saturating_sub(1) as f64;
-    let seconds = plan.duration().as_secs_f64()
-        + (batches + checked) * measure::CLUSTER_TRIAL_EXTRA_SECONDS
-        + BOTH_ENDS_SECONDS;
+    let seconds = plan.estimate().total().as_secs_f64();
     let most = plan.arms.len() + 2;
     let least = plan.parallel as usize + 1;
     let hours = |nodes: usize| seconds * nodes as f64 / 3600.0;

@@ -274,11 +274,14 @@ fn values(report: &Report, arm: &str, key: Key) -> BTreeMap<u32, f64> {
 /// What an arm has figures of, in the order of reports.
 fn keys(report: &Report, arm: &str, agent: bool) -> Vec<Key> {
     let statistics = scenario(report, arm).map_or(&[][..], |s| &s.statistics);
+    // What else an experiment reads belongs to whatever its search ended at.
+    let experiment = report.experiment.as_ref();
+    let asked = |metric| experiment.is_none_or(|experiment| experiment.metric() == metric);
     let mut keys: Vec<Key> = statistics
         .iter()
         // Without an agent the total is the target once more.
         .filter(|s| agent || s.subject != Subject::Total)
-        .filter(|s| s.metric.is_compared() && SUBJECTS.contains(&s.subject))
+        .filter(|s| s.metric.is_compared() && asked(s.metric) && SUBJECTS.contains(&s.subject))
         .map(|s| Key {
             metric: s.metric,
             subject: s.subject,

@@ -24,16 +24,16 @@ pub fn title(changes: &Changes) -> String {
 
 /// The finding of each arm, a sentence each.
 pub fn findings(changes: &Changes) -> Vec<String> {
+    let asked = asked(changes);
     let mut found: Vec<String> = scenarios(changes)
         .into_iter()
         .filter(|name| changes.a.arm.is_some() || *name != BASELINE)
         .filter_map(|name| {
             let of = |subject| {
-                changes.changes.iter().find(move |c| {
-                    c.scenario == name
-                        && c.metric == Metric::CpuSecondsPerRequest
-                        && c.subject == subject
-                })
+                changes
+                    .changes
+                    .iter()
+                    .find(move |c| c.scenario == name && c.metric == asked && c.subject == subject)
             };
             let change = FIRST.into_iter().find_map(of)?;
             Some(sentence(changes, change))
@@ -49,6 +49,15 @@ pub fn findings(changes: &Changes) -> Vec<String> {
     found
 }
 
+/// What a request costs, or what an experiment searched for, in place of that.
+fn asked(changes: &Changes) -> Metric {
+    let mut metrics = changes.changes.iter().map(|change| change.metric);
+    let found = [Metric::SustainedRequestsPerSecond, Metric::MemoryLimitBytes];
+    metrics
+        .find(|metric| found.contains(metric))
+        .unwrap_or(Metric::CpuSecondsPerRequest)
+}
+
 fn sentence(changes: &Changes, change: &Change) -> String {
     let figure = &change.figures[0];
     let subject = words::subject(change.subject);
@@ -57,15 +66,21 @@ fn sentence(changes: &Changes, change: &Change) -> String {
     } else {
         change.scenario.clone()
     };
-    let said = match change.verdict {
-        Verdict::Higher => "costs more",
-        Verdict::Lower => "costs less",
-        Verdict::NoDifference => "costs as much",
-        Verdict::Inconclusive => "too noisy to tell",
+    let does = match change.metric {
+        Metric::SustainedRequestsPerSecond => "sustains",
+        Metric::MemoryLimitBytes => "needs",
+        _ => "costs",
     };
+    let said = match change.verdict {
+        Verdict::Higher => format!("{does} more"),
+        Verdict::Lower => format!("{does} less"),
+        Verdict::NoDifference => format!("{does} as much"),
+        Verdict::Inconclusive => "too noisy to tell".to_owned(),
+    };
+    let figure_name = words::metric(change.metric, None);
     let amount = self::change(figure);
     let interval = amount.interval.map_or("no interval".to_owned(), |i| {
-        format!("{i}, {}", level(changes.confidence))
+        format!("{i}, {}", format::level(changes.confidence))
     });
     let count = |n: u32, unit: &str| format!("{n} {unit}{}", if n == 1 { "" } else { "s" });
     let basis = match figure.way {
@@ -86,13 +101,9 @@ fn sentence(changes: &Changes, change: &Change) -> String {
         None => String::new(),
     };
     format!(
-        "{name}: {said}{reason}. CPU per request of the {subject} changed by {} ({interval}, {basis}){from}",
+        "{name}: {said}{reason}. {figure_name} of the {subject} changed by {} ({interval}, {basis}){from}",
         amount.point
     )
-}
-
-fn level(confidence: f64) -> String {
-    format!("{} %", (confidence * 1e4).round() / 1e2)
 }
 
 fn change(figure: &Figure) -> Estimate {
@@ -165,7 +176,7 @@ fn way(way: Way) -> &'static str {
 
 /// What the columns mean.
 pub fn legend(changes: &Changes) -> Vec<String> {
-    let level = level(changes.confidence);
+    let level = format::level(changes.confidence);
     let mut lines = Vec::new();
     let any = |way: Way| {
         let mut figures = changes.changes.iter().flat_map(|c| &c.figures);

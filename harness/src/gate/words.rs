@@ -180,10 +180,10 @@ pub fn basis(gate: &Gate) -> String {
         n => format!("{n} blocks"),
     };
     format!(
-        "Run {}: {} requests per second, {blocks}, {} % intervals",
+        "Run {}: {} requests per second, {blocks}, {} intervals",
         gate.run,
         format::number(gate.request_rate, 0),
-        (gate.confidence * 1e4).round() / 1e2
+        format::level(gate.confidence)
     )
 }
 

@@ -1,13 +1,13 @@
 //! `History` → what is printed on standard output.
 
-use super::{History, Interval, Series, letter};
+use super::{History, Series, letter};
 use crate::report::console::Page;
 use crate::report::format::{self, Estimate};
 use crate::report::table::{
     Align::{Left, Right},
     Table,
 };
-use crate::report::words;
+use crate::report::{Interval, words};
 use crate::scenario::BASELINE;
 
 /// The text, with a line break at its end.

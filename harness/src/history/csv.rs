@@ -1,8 +1,8 @@
 //! `History` → CSV in long form: a row per scenario and run, in the metric's own unit.
 
-use super::{History, Interval};
+use super::History;
 use crate::report::csv::{number, quote};
-use crate::report::words;
+use crate::report::{Interval, words};
 
 /// The first line.
 pub const HEADER: &str = "scenario,run,started,machine,request_rate,status,trials,metric,subject,\

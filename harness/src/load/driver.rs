@@ -38,6 +38,10 @@ use crate::clock::monotonic_ns;
 /// How long late answers are awaited after the window, at most.
 pub const GRACE: Duration = Duration::from_secs(1);
 
+/// How long after a turn an answer is in time, in seconds. Work that piled up in a turn is done in
+/// its pause: a target that can't keep up would never be seen.
+const IN_TIME_SECONDS: f64 = 0.05;
+
 /// Which quantiles of the send lag are reported.
 const LAG_QUANTILES: [f64; 2] = [0.5, 0.99];
 
@@ -140,6 +144,8 @@ struct Window {
 struct Stretch {
     open: u64,
     close: u64,
+    /// Until when they are in time: who keeps up with the rate has answered by then.
+    in_time: u64,
     /// Until when answers belong to it.
     settled: u64,
 }
@@ -152,6 +158,7 @@ impl Window {
             Stretch {
                 open,
                 close,
+                in_time: close + nanos(period.pause_seconds.min(IN_TIME_SECONDS)),
                 settled: close + nanos(period.pause_seconds),
             }
         };
@@ -177,6 +184,16 @@ impl Window {
         self.begun(ns).is_some_and(|stretch| ns < stretch.settled)
     }
 
+    /// Whether an answer that comes then shows that the target keeps up.
+    fn is_in_time(&self, ns: u64) -> bool {
+        self.begun(ns).is_some_and(|stretch| ns < stretch.in_time)
+    }
+
+    /// Whether answers may belong to a stretch that has ended.
+    fn pauses(&self) -> bool {
+        self.stretches.iter().any(|s| s.settled > s.close)
+    }
+
     fn end(&self) -> u64 {
         self.stretches.last().map_or(0, |stretch| stretch.settled)
     }
@@ -191,6 +208,7 @@ struct Tally {
     window: Window,
     offered: u64,
     completed: u64,
+    completed_in_time: u64,
     answered_total: u64,
     failed: u64,
     failures: Vec<String>,
@@ -253,6 +271,7 @@ impl Session {
                 window: Window::default(),
                 offered: 0,
                 completed: 0,
+                completed_in_time: 0,
                 answered_total: 0,
                 failed: 0,
                 failures: Vec::new(),
@@ -475,6 +494,9 @@ impl Session {
                 if tally.window.settles(now) {
                     tally.completed += 1;
                 }
+                if tally.window.is_in_time(now) {
+                    tally.completed_in_time += 1;
+                }
                 if tally.window.sends(intended) {
                     let duration = now.saturating_sub(intended);
                     tally.durations.saturating_record(duration);
@@ -503,6 +525,7 @@ impl Session {
         LoadResult {
             offered: tally.offered,
             completed: tally.completed,
+            completed_in_time: tally.window.pauses().then_some(tally.completed_in_time),
             answered_total: tally.answered_total,
             // What was sent and not answered within the grace period failed.
             failed: tally.failed + tally.offered.saturating_sub(finished),

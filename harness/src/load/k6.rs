@@ -387,6 +387,7 @@ fn parse_summary(
         answered_total: summary.total_requests.saturating_sub(failed),
         offered: requests + dropped,
         completed: requests - failed,
+        completed_in_time: None,
         failed,
         dropped,
         window_seconds: summary.measure_seconds,

@@ -10,23 +10,33 @@ use super::NodeReading;
 pub struct Ring {
     kept: VecDeque<Arc<NodeReading>>,
     capacity: usize,
+    /// Readings of single pods in them, and how many there may be.
+    pods: usize,
+    pod_capacity: usize,
 }
 
 impl Ring {
-    /// Room for so many.
-    pub fn new(capacity: usize) -> Self {
+    /// Room for so many, with so many readings of single pods in them.
+    pub fn new(capacity: usize, pod_capacity: usize) -> Self {
         Ring {
             kept: VecDeque::with_capacity(capacity),
             capacity,
+            pods: 0,
+            pod_capacity,
         }
     }
 
-    /// Keeps one; the oldest goes when there is no room.
+    /// Keeps one; the oldest go while there is no room.
     pub fn push(&mut self, reading: Arc<NodeReading>) {
-        if self.kept.len() == self.capacity {
-            self.kept.pop_front();
-        }
+        self.pods += reading.pods.len();
         self.kept.push_back(reading);
+        while self.kept.len() > self.capacity
+            || (self.pods > self.pod_capacity && self.kept.len() > 1)
+        {
+            if let Some(oldest) = self.kept.pop_front() {
+                self.pods -= oldest.pods.len();
+            }
+        }
     }
 
     /// The newest.
@@ -46,7 +56,7 @@ impl Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::reading::Values;
+    use crate::observe::reading::{PodReading, Values};
 
     fn at(monotonic: f64) -> Arc<NodeReading> {
         Arc::new(NodeReading {
@@ -60,7 +70,7 @@ mod tests {
 
     #[test]
     fn the_oldest_go_and_a_reader_goes_on_where_it_was() {
-        let mut ring = Ring::new(3);
+        let mut ring = Ring::new(3, 100);
         assert!(ring.latest().is_none());
         for n in 1..=5 {
             ring.push(at(f64::from(n)));
@@ -74,5 +84,34 @@ mod tests {
         assert_eq!(times(4.0, 10), [5.0]);
         assert!(times(5.0, 10).is_empty());
         assert_eq!(ring.latest().unwrap().monotonic, 5.0);
+    }
+
+    #[test]
+    fn many_pods_leave_room_for_less_time() {
+        let of = |monotonic: f64, pods: usize| {
+            let pod = PodReading {
+                uid: "a".into(),
+                namespace: None,
+                name: None,
+                monotonic,
+                values: Values::new(),
+                containers: Vec::new(),
+            };
+            Arc::new(NodeReading {
+                pods: vec![pod; pods],
+                ..(*at(monotonic)).clone()
+            })
+        };
+        let mut ring = Ring::new(10, 6);
+        for n in 1..=4 {
+            ring.push(of(f64::from(n), 3));
+        }
+        assert_eq!(ring.since(0.0, 10).len(), 2);
+        // The latest is kept, however many there are.
+        ring.push(of(5.0, 100));
+        assert_eq!(ring.since(0.0, 10).len(), 1);
+        ring.push(of(6.0, 1));
+        ring.push(of(7.0, 1));
+        assert_eq!(ring.since(0.0, 10).len(), 2);
     }
 }

@@ -13,11 +13,12 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::reading::About;
 use super::ring::Ring;
 use super::watch::{Watcher, now};
-use super::{KEPT, NodeReading, ObserveError, PERIOD_SECONDS, Scope, exposition};
+use super::{KEPT, NodeReading, ObserveError, PERIOD_SECONDS, POD_READINGS, Scope, exposition};
 use crate::clock::unix_seconds;
 use crate::error;
 use crate::exporter::server::{Answer, PROMETHEUS_TEXT, serve};
 use crate::fingerprint::{self, VERSION};
+use crate::terminal::say;
 
 /// Readings in one answer: two minutes of them.
 pub const LINES: usize = 120;
@@ -52,7 +53,7 @@ pub fn main(listen: SocketAddr, scope: Scope) -> Result<(), ObserveError> {
     let cpus = cpus.get(&crate::sample::Reading::NodeCpus).copied();
     let state = Arc::new(Mutex::new(State {
         watcher,
-        ring: Ring::new(KEPT),
+        ring: Ring::new(KEPT, POD_READINGS),
     }));
     let failed = |source| ObserveError::Listen {
         address: listen,
@@ -67,7 +68,9 @@ pub fn main(listen: SocketAddr, scope: Scope) -> Result<(), ObserveError> {
         let address = listener.local_addr().map_err(failed)?;
         let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
         let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-        eprintln!("observing by {source}, serving http://{address}/readings");
+        say(format_args!(
+            "observing by {source}, serving http://{address}/readings"
+        ));
         let about = About {
             version: VERSION.into(),
             boot_id: boot_id(),

@@ -16,7 +16,7 @@ use crate::sample::Reading;
 #[derive(Debug)]
 pub struct CgroupObserver {
     cpu: Cpu,
-    throttled: Option<(File, Throttled)>,
+    quota: Option<Quota>,
     memory: Option<Memory>,
 }
 
@@ -35,6 +35,46 @@ enum Throttled {
     V1,
     /// `throttled_usec`, microseconds.
     V2,
+}
+
+/// What a group's quota of CPU time has done.
+#[derive(Debug)]
+pub struct Quota {
+    stat: File,
+    kind: Throttled,
+}
+
+impl Quota {
+    /// Opens it, where the group has a controller of CPU time.
+    pub fn open(group: &Group) -> Option<Self> {
+        let open = |directory: Option<&Path>, kind| {
+            let stat = File::open(directory?.join("cpu.stat")).ok()?;
+            Some(Quota { stat, kind })
+        };
+        open(group.cpu(), Throttled::V1).or_else(|| open(group.v2(), Throttled::V2))
+    }
+
+    /// Whether there is one. Without, no periods are counted, on either version.
+    pub fn is_set(&self) -> bool {
+        let text = text(&self.stat).unwrap_or_default();
+        key(&text, "nr_periods").is_ok_and(|periods| periods > 0.0)
+    }
+
+    /// For how long it has kept the group from running so far, in seconds.
+    ///
+    /// # Errors
+    /// When the file can't be read or has no such key.
+    pub fn held_seconds(&self) -> io::Result<f64> {
+        self.held(&text(&self.stat)?)
+    }
+
+    /// The same from the file's text.
+    fn held(&self, text: &str) -> io::Result<f64> {
+        match self.kind {
+            Throttled::V1 => Ok(key(text, "throttled_time")? / 1e9),
+            Throttled::V2 => Ok(key(text, "throttled_usec")? / 1e6),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -62,12 +102,6 @@ impl CgroupObserver {
             Ok(file) => Cpu::V1(file),
             Err(_) => Cpu::V2(open(group.v2(), "cpu.stat")?),
         };
-        let throttled = match open(group.cpu(), "cpu.stat") {
-            Ok(file) => Some((file, Throttled::V1)),
-            Err(_) => open(group.v2(), "cpu.stat")
-                .ok()
-                .map(|file| (file, Throttled::V2)),
-        };
         let memory_v1 = || -> io::Result<Memory> {
             Ok(Memory {
                 usage: open(group.memory(), "memory.usage_in_bytes")?,
@@ -88,7 +122,7 @@ impl CgroupObserver {
         };
         Ok(CgroupObserver {
             cpu,
-            throttled,
+            quota: Quota::open(group),
             memory: memory_v1().or_else(|_| memory_v2()).ok(),
         })
     }
@@ -120,17 +154,12 @@ impl CgroupObserver {
             Cpu::V2(file) => key(&text(file)?, "usage_usec")? / 1e6,
         };
         readings.push((Reading::CpuUsageSecondsTotal, cpu));
-        if let Some((file, kind)) = &self.throttled {
-            let text = text(file)?;
-            let seconds = match kind {
-                Throttled::V1 => key(&text, "throttled_time").map(|ns| ns / 1e9),
-                Throttled::V2 => key(&text, "throttled_usec").map(|us| us / 1e6),
-            };
+        if let Some(quota) = &self.quota {
+            let text = text(&quota.stat)?;
             // Version 2 without the cpu controller has no such key.
-            if let Ok(seconds) = seconds {
+            if let Ok(seconds) = quota.held(&text) {
                 readings.push((Reading::CpuThrottledSecondsTotal, seconds));
             }
-            // Without a quota no periods are counted, on either version.
             if let (Ok(periods), Ok(held)) = (key(&text, "nr_periods"), key(&text, "nr_throttled"))
                 && periods > 0.0
             {

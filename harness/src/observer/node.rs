@@ -12,6 +12,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use super::Readings;
+use super::cgroup::Quota;
+use crate::backend::local::cgroup::Group;
 use crate::sample::Reading;
 
 /// `/proc/stat` counts in hundredths of a second on every architecture that Rust's Linux targets name.
@@ -22,6 +24,8 @@ const TICKS_PER_SECOND: f64 = 100.0;
 pub struct NodeObserver {
     stat: File,
     tasks: Option<File>,
+    /// Of groups that everything that is measured is in.
+    quotas: Vec<Quota>,
 }
 
 impl NodeObserver {
@@ -33,7 +37,18 @@ impl NodeObserver {
         Ok(NodeObserver {
             stat: File::open("/proc/stat")?,
             tasks: machine_cpu_usage.and_then(|path| File::open(path).ok()),
+            quotas: Vec::new(),
         })
+    }
+
+    /// The same, where everything that is measured is in these groups, such as a container's: one
+    /// that has a quota may hold all of it back, which no role's own group shows.
+    pub fn beneath(self, groups: &[Group]) -> Self {
+        let quotas = groups.iter().filter_map(Quota::open);
+        NodeObserver {
+            quotas: quotas.filter(Quota::is_set).collect(),
+            ..self
+        }
     }
 
     /// Reads the machine's counters.
@@ -52,6 +67,11 @@ impl NodeObserver {
             {
                 readings.push((Reading::NodeCpuTasksSecondsTotal, ns / 1e9));
             }
+        }
+        if !self.quotas.is_empty() {
+            let held: io::Result<f64> = self.quotas.iter().map(Quota::held_seconds).sum();
+            // Whoever takes a controller away meanwhile has nothing held back by it.
+            readings.extend(held.map(|seconds| (Reading::CpuThrottledSecondsTotal, seconds)));
         }
         Ok(readings)
     }
@@ -103,6 +123,31 @@ mod tests {
         assert!((get(Reading::NodeCpuSoftirqSecondsTotal) - 0.07).abs() < 1e-9);
         assert!((get(Reading::NodeCpuIdleSecondsTotal) - 40.5).abs() < 1e-9);
         assert!((get(Reading::NodeCpuStealSecondsTotal) - 0.08).abs() < 1e-9);
+    }
+
+    #[test]
+    fn quotas_of_groups_above_are_told() {
+        let groups = [
+            "nr_periods 40\nnr_throttled 2\nthrottled_time 1500000000\n",
+            "nr_periods 9\nnr_throttled 1\nthrottled_time 250000000\n",
+            // Nobody has set one here.
+            "nr_periods 0\nnr_throttled 0\nthrottled_time 0\n",
+        ]
+        .map(|text| {
+            let directory = tempfile::tempdir().unwrap();
+            std::fs::write(directory.path().join("cpu.stat"), text).unwrap();
+            directory
+        });
+        let above = |n: usize| Group::found(None, Some(groups[n].path().to_owned()), None, None);
+        let held = |above: &[Group]| {
+            let node = NodeObserver::open(None).unwrap().beneath(above);
+            let readings = node.read().unwrap();
+            let mut held = readings.iter();
+            held.find(|(name, _)| *name == Reading::CpuThrottledSecondsTotal)
+                .map(|(_, seconds)| *seconds)
+        };
+        assert_eq!(held(&[above(0), above(1), above(2)]), Some(1.75));
+        assert_eq!(held(&[above(2)]), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus_parse::{Sample, Scrape, Value};
 
-use crate::backend::kubernetes::client;
+use crate::backend::kubernetes::client::reason;
 
 /// An address that can't be read.
 #[derive(Debug, thiserror::Error)]
@@ -47,12 +47,20 @@ impl std::fmt::Debug for Endpoint {
     }
 }
 
+/// A client of programs on this machine, which are behind no proxy whatever the environment names.
+pub fn client(timeout: Duration) -> reqwest::Client {
+    reqwest::Client::builder()
+        .no_proxy()
+        .timeout(timeout)
+        .build()
+        .expect("a client without TLS can always be built")
+}
+
 impl Endpoint {
     /// For an address such as `http://127.0.0.1:8080/metrics`.
     pub fn new(url: String) -> Self {
-        let client = reqwest::Client::builder().timeout(TIMEOUT).build();
         Endpoint {
-            source: Source::Http(client.expect("a client without TLS can always be built")),
+            source: Source::Http(client(TIMEOUT)),
             url,
         }
     }
@@ -113,7 +121,7 @@ async fn proxied(
         let text = answer
             .await
             .map_err(|_| format!("no answer within {TIMEOUT:?}"))?;
-        texts += &text.map_err(|error| client::reason(&error))?;
+        texts += &text.map_err(|error| reason(&error))?;
         texts.push('\n');
     }
     Ok(texts)

@@ -278,11 +278,33 @@ pub(crate) fn number(value: Option<f64>) -> String {
         .map_or(String::new(), |v| v.to_string())
 }
 
-/// A field in quotes where RFC 4180 asks for them.
+/// A text as a field: in quotes where RFC 4180 asks for them, and with a `'` before what a
+/// spreadsheet would carry out as a formula, as names may come from elsewhere.
 pub(crate) fn quote(field: &str) -> String {
+    let formula = field.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let field = &match formula {
+        true => format!("'{field}"),
+        false => field.to_owned(),
+    };
     if field.contains([',', '"', '\n', '\r']) {
         format!("\"{}\"", field.replace('"', "\"\""))
     } else {
         field.to_owned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::quote;
+
+    #[test]
+    fn texts_are_quoted_and_no_formulas() {
+        assert_eq!(quote("opentelemetry-full"), "opentelemetry-full");
+        assert_eq!(quote("a \"b\", c"), "\"a \"\"b\"\", c\"");
+        assert_eq!(quote("=HYPERLINK(1,2)"), "\"'=HYPERLINK(1,2)\"");
+        for start in ["+", "-", "@", "\t"] {
+            assert!(quote(&format!("{start}1")).starts_with('\''));
+        }
+        assert_eq!(quote("\r1"), "\"'\r1\"");
     }
 }

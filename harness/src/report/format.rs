@@ -294,6 +294,16 @@ fn group(digits: &str) -> String {
     text
 }
 
+/// A level or a share without digits that say nothing: `95 %`, `99.5 %`.
+pub fn level(ratio: f64) -> String {
+    format!("{} %", (ratio * 1e4).round() / 1e2)
+}
+
+/// What costs something needs no plus to say so.
+pub fn unsigned(text: &str) -> String {
+    text.replace('+', "")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -145,7 +145,7 @@ pub fn statistic(
 
 /// The level of the intervals: `95 %`.
 pub fn confidence(report: &Report) -> String {
-    format!("{} %", (report.confidence * 1e4).round() / 1e2)
+    format::level(report.confidence)
 }
 
 /// How many trials count, and over how many requests: `5 of 6 trials count · 40 000 requests`.

@@ -6,7 +6,6 @@
 
 use std::env;
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
@@ -17,6 +16,7 @@ use super::SetupError;
 use super::recipe::{Recipe, Tool};
 use crate::owner::Owner;
 use crate::program;
+use crate::terminal::say;
 
 /// What a directory is called that steps still run in.
 const UNFINISHED: &str = "unfinished-";
@@ -124,10 +124,14 @@ pub fn provide(recipe: &Recipe, cache: &Path) -> Result<Built, SetupError> {
     run_steps(recipe, &build)?;
     let output = build.join(&recipe.output);
     let program = room.0.join(&recipe.program);
-    fs::copy(&output, &program).map_err(|_| SetupError::NoOutput {
+    let absent = || SetupError::NoOutput {
         program: recipe.program.clone(),
         output: recipe.output.clone(),
-    })?;
+    };
+    if !output.is_file() {
+        return Err(absent());
+    }
+    fs::copy(&output, &program).map_err(failed)?;
     let receipt = Receipt {
         program: recipe.program.clone(),
         version: version(recipe, &program)?,
@@ -148,17 +152,14 @@ pub fn provide(recipe: &Recipe, cache: &Path) -> Result<Built, SetupError> {
     {
         return Err(failed(source));
     }
-    eprintln!(
+    say(format_args!(
         "built {} {} in {:.0} s; it is kept in {}",
         recipe.program,
         recipe.version,
         receipt.seconds,
         home.display()
-    );
-    cached(recipe, &home).ok_or_else(|| SetupError::NoOutput {
-        program: recipe.program.clone(),
-        output: recipe.output.clone(),
-    })
+    ));
+    cached(recipe, &home).ok_or_else(absent)
 }
 
 /// The program of a recipe, if it was built before.
@@ -192,13 +193,13 @@ fn run_steps(recipe: &Recipe, build: &Path) -> Result<(), SetupError> {
             .map(|word| recipe.fill(word, build))
             .collect();
         let shown = step.run.join(" ");
-        eprintln!(
+        say(format_args!(
             "building {} {} (step {} of {count}; about {} in all, the first time): {shown}",
             recipe.program,
             recipe.version,
             at + 1,
             recipe.takes
-        );
+        ));
         let within = step.within.as_deref().unwrap_or_default();
         let within = build.join(recipe.fill(within, build));
         let env = recipe.env.iter();
@@ -274,11 +275,7 @@ impl Drop for Room {
 
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_dir_all(path) {
-        let _ = writeln!(
-            std::io::stderr(),
-            "cannot remove {}: {error}",
-            path.display()
-        );
+        say(format_args!("cannot remove {}: {error}", path.display()));
     }
 }
 
@@ -368,6 +365,29 @@ mod tests {
                 assert!(message.contains(part), "`{part}` not in: {message}");
             }
             assert_eq!(entries(&cache), 0, "{message}");
+        }
+    }
+
+    #[test]
+    fn a_cache_without_room_is_no_fault_of_the_recipe() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = directory.path().join("cache");
+        fs::create_dir(&cache).unwrap();
+        let done = |program: &str, args: &[&str]| {
+            let status = Command::new(program).args(args).arg(&cache).status();
+            status.is_ok_and(|status| status.success())
+        };
+        if !done("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
+            eprintln!("SKIPPED: mounting a tmpfs needs root");
+            return;
+        }
+        // There is room for it once, and not for its copy.
+        let large = ("chmod +x peer", "head -c 40000 /dev/zero >> peer");
+        let outcome = provide(&recipe(directory.path(), large), &cache);
+        assert!(done("umount", &[]));
+        let message = outcome.unwrap_err().to_string();
+        for part in ["No space left on device", "XDG_CACHE_HOME"] {
+            assert!(message.contains(part), "`{part}` not in: {message}");
         }
     }
 

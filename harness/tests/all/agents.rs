@@ -172,6 +172,77 @@ fn target_count(address: &Path) -> Option<u64> {
     )
 }
 
+/// What stands in a shell beside a run changes no arm of it: programs get a few variables, and what
+/// their scenario says.
+#[test]
+fn an_agent_s_environment_is_what_its_scenario_says() {
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let told = directory.path().join("told");
+    let dump = |to: &str| format!("env > {}-{to}", told.display());
+    let agent = script(
+        directory.path(),
+        "dumping-agent",
+        &format!("{}; exec sleep 600", dump("agent")),
+    );
+    let target = script(
+        directory.path(),
+        "dumping-target",
+        &format!(
+            "[ \"$1\" = --version ] && echo dumping 1 && exit\n{}; exec {} \"$@\"",
+            dump("target"),
+            crate::scenario::target_app().display()
+        ),
+    );
+    let own = "env: {OTEL_TRACES_SAMPLER: always_on}";
+    let text = format!(
+        "question: q\ntarget: {{program: {}, {own}}}\nagent:\n  version: '1'\n  scope: target\n  processes: [{{name: a, command: [{}], {own}}}]\n",
+        target.display(),
+        agent.display()
+    );
+    let scenarios = scenarios(&[("dumping", &text)]);
+    let (code, _, stderr) = run(short("dumping", scenarios.path(), out.path())
+        .env("OTEL_TRACES_SAMPLER", "always_off")
+        .env("DD_TRACE_SAMPLE_RATE", "0.1")
+        .env("GOMAXPROCS", "1")
+        .env("LC_ALL", "C"));
+    assert!(matches!(code, 0 | 4), "{stderr}");
+    for who in ["agent", "target"] {
+        let told = std::fs::read_to_string(format!("{}-{who}", told.display())).unwrap();
+        let has = |variable: &str| told.lines().any(|line| line == variable);
+        assert!(has("OTEL_TRACES_SAMPLER=always_on"), "{told}");
+        assert!(has("LC_ALL=C"), "{told}");
+        for name in ["PATH=", "FLORA_BENCH_OWNER="] {
+            assert!(told.lines().any(|line| line.starts_with(name)), "{told}");
+        }
+        for name in ["DD_", "GOMAXPROCS", "CARGO"] {
+            assert!(!told.lines().any(|line| line.starts_with(name)), "{told}");
+        }
+    }
+}
+
+/// Without control groups nobody but its process group tells what an agent has started.
+#[test]
+fn an_agent_takes_what_it_started_along() {
+    let _guard = measuring();
+    // The second one is gone before its trial is, which fails by it.
+    for (command, codes) in [
+        ("sleep 300 & wait", &[0, 4][..]),
+        ("sleep 300 & sleep 1", &[3, 4]),
+    ] {
+        let out = tempfile::tempdir().unwrap();
+        let text = format!(
+            "question: q\nagent: {{version: '1', scope: target, processes: [{{name: a, command: [sh, -c, '{command}']}}]}}\n"
+        );
+        let scenarios = scenarios(&[("parent", &text)]);
+        let (code, _, stderr) =
+            run(short("parent", scenarios.path(), out.path()).args(["--cgroups", "off"]));
+        assert!(codes.contains(&code), "{code}: {stderr}");
+        assert_eq!(leftovers(), Vec::<String>::new());
+    }
+}
+
 /// Whoever sees nothing of a request that was answered is not measured.
 #[test]
 fn an_agent_that_does_not_work_is_found_before_the_run() {

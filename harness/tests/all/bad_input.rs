@@ -134,6 +134,46 @@ fn a_target_without_a_version_is_not_measured() {
     assert!(stderr.contains("version"), "{stderr}");
 }
 
+/// Many a program takes no notice of an option that it doesn't know, and serves.
+#[test]
+fn a_target_that_serves_instead_of_saying_its_version_is_ended() {
+    let _guard = measuring();
+    let directory = tempfile::tempdir().unwrap();
+    let pid = directory.path().join("pid");
+    let text = format!("echo $$ > {}; exec sleep 300", pid.display());
+    let program = script(directory.path(), "server", &text);
+    let scenarios = with_target(&format!("{{program: {}}}", program.display()));
+    let (code, _, stderr) = measure(scenarios.path(), &["--rate", "100"]);
+    assert_eq!(code, 3, "{stderr}");
+    for part in ["server --version went on for", "version is unknown"] {
+        assert!(stderr.contains(part), "{stderr}");
+    }
+    let pid = std::fs::read_to_string(pid).unwrap();
+    let command = std::fs::read(format!("/proc/{}/cmdline", pid.trim())).unwrap_or_default();
+    assert!(!command.starts_with(b"sleep"), "{pid} still runs");
+    assert_eq!(leftovers(), Vec::<String>::new());
+}
+
+/// What would be taken no notice of is refused.
+#[test]
+fn options_of_the_other_backend() {
+    for arguments in [
+        "doctor --namespace x",
+        "doctor --kubeconfig x",
+        "doctor --backend kubernetes --namespace x",
+        "doctor --backend kubernetes --parallel 2",
+        "doctor --backend kubernetes --node-class a/b/c --provisioner karpenter",
+        "scenario baseline --dry-run --backend kubernetes --cgroups off",
+        "scenario baseline --dry-run --backend kubernetes --victoria-metrics off",
+        "scenario baseline --dry-run --backend kubernetes --victoria-metrics http://127.0.0.1:1",
+    ] {
+        let (code, stdout, stderr) = run(flora_bench().args(arguments.split(' ')));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{arguments}: {stderr}");
+        let way_out = ["leave them out", "add --backend kubernetes"];
+        assert!(way_out.iter().any(|way| stderr.contains(way)), "{stderr}");
+    }
+}
+
 #[test]
 fn a_target_that_is_not_there() {
     let _guard = measuring();

@@ -231,7 +231,7 @@ async fn the_observer_agrees_with_cadvisor() {
         let cluster = &lab.cluster;
         let observers = observer::deploy(cluster, &lab.nodes).await.unwrap();
         assert_eq!(observers.pods.len(), lab.nodes.len());
-        let metrics = metrics::deploy(cluster, &lab.group).await.unwrap().unwrap();
+        let metrics = metrics::deploy(cluster, &lab.group).await.unwrap();
         let (target, url) = lab.target().await;
         let order = LoadOrder {
             remote_write: Some(metrics.remote_write.clone()),

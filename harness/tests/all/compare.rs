@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use flora_bench::compare::{self, Change, Changes, CompareError, Side, Way, Weight};
+use flora_bench::experiment::{Experiment, Question};
 use flora_bench::metric::Metric;
 use flora_bench::plan::LoadDriver;
 use flora_bench::report::Verdict;
@@ -121,6 +122,47 @@ fn welch_by_hand() {
     let expected = (f64::ln(1.3 / 1.1) + half).exp() - 1.0;
     let high = figure.high.unwrap();
     assert!((high - expected).abs() < 1e-6, "{high} {expected}");
+}
+
+/// Of two searches what was searched for is compared, and nothing else that was read on the way.
+#[test]
+fn two_searches_are_compared_by_what_they_found() {
+    let question = Question::CpuLimit {
+        cores: 0.5,
+        latency_bound_seconds: 0.1,
+    };
+    let searched = |name: &str, rate: f64| {
+        let (mut run, _) = slower_machine();
+        run.0.plan.run = name.into();
+        run.0.plan.experiment = Some(Experiment::new(question, 1_000.0, 1));
+        for trial in &mut run.0.trials {
+            let slower = if trial.arm == "flora" { rate } else { 1.0 };
+            let statistics = &mut trial.analysis.statistics;
+            statistics.retain(|s| s.subject == Subject::Target);
+            for statistic in statistics {
+                if statistic.metric == Metric::CpuSecondsPerRequest {
+                    statistic.metric = Metric::SustainedRequestsPerSecond;
+                    statistic.value = 1_000.0 * slower * (1.0 + f64::from(trial.trial % 5) * 1e-3);
+                }
+            }
+        }
+        run
+    };
+    let (a, b) = (searched("a", 0.9), searched("b", 0.6));
+    let changes = between(&a, &b);
+    let metrics = changes.changes.iter().map(|change| change.metric);
+    assert!(
+        metrics
+            .clone()
+            .all(|m| m == Metric::SustainedRequestsPerSecond)
+    );
+    let out = tempfile::tempdir().unwrap();
+    a.write(out.path());
+    b.write(out.path());
+    let (code, text, stderr) = compare_with(&["a", "b"], out.path());
+    assert_eq!(code, 0, "{stderr}");
+    assert!(text.contains("flora: sustains less"), "{text}");
+    assert!(text.contains("Sustained rate of the target"), "{text}");
 }
 
 #[test]

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use flora_bench::clock::monotonic_ns;
 use flora_bench::load::driver::{self, Event, Loop};
-use flora_bench::load::{LoadResult, LoadSpec};
+use flora_bench::load::{LoadResult, LoadSpec, Period};
 use flora_bench::stats;
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
@@ -153,6 +153,29 @@ fn fractional_rates_are_held() {
     // 333.3 × 3 = 999.9: the count can differ from it by less than one request.
     assert!(result.offered.abs_diff(1_000) <= 1, "{}", result.offered);
     assert_eq!(server.gzip.load(Ordering::Relaxed), server.served());
+}
+
+#[test]
+fn who_needs_the_pause_for_a_turns_requests_is_not_in_time() {
+    let _guard = measuring();
+    // About 90 a second on one connection.
+    let server = Server::start(|_, _| (StatusCode::OK, Duration::from_millis(10)));
+    let turn = |start_seconds| Period {
+        start_seconds,
+        seconds: 0.5,
+        pause_seconds: 1.0,
+        measured: true,
+    };
+    let spec = LoadSpec {
+        connections: 1,
+        periods: vec![turn(0.0), turn(1.5)],
+        ..spec(&server, 150.0)
+    };
+    let result = drive(&spec, Loop::Open);
+    assert_eq!((result.offered, result.failed, result.dropped), (150, 0, 0));
+    assert!(result.completed >= 140, "{}", result.completed);
+    let in_time = result.completed_in_time.unwrap();
+    assert!(in_time < 130, "{in_time}");
 }
 
 #[test]

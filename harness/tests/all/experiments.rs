@@ -211,6 +211,64 @@ fn what_cannot_be_searched_is_refused() {
     }
 }
 
+/// A limit that no target here can feel is not measured under its name.
+#[test]
+fn a_cpu_limit_above_the_target_s_cpus_is_refused() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let mut command = search("cpu-limit", out.path());
+    let (code, _, stderr) = run(command.args(["--cpu-limit", "1000", "--rate", "100"]));
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("a limit of 1000 CPUs"), "{stderr}");
+    assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0);
+    assert_eq!(leftovers(), Vec::<String>::new());
+}
+
+/// A quota of a group above the run's own, such as a container's, is read beside the roles.
+#[test]
+fn a_quota_of_a_group_above_is_read() {
+    use flora_bench::backend::local::cgroup::Hierarchies;
+
+    let test = "experiments::a_quota_of_a_group_above";
+    if !may_limit(test) {
+        return;
+    }
+    let found = Hierarchies::discover();
+    let Some(own) = found.v1.get("cpu") else {
+        return eprintln!("SKIPPED: {test}: version 1 has no cpu controller here");
+    };
+    let _guard = measuring();
+    let container = own.join("a-container-of-a-test");
+    std::fs::create_dir_all(&container).unwrap();
+    std::fs::write(container.join("cpu.cfs_quota_us"), "20000").unwrap();
+    let out = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    command
+        .arg("-c")
+        .arg(format!(
+            "echo $$ > {}/cgroup.procs; exec \"$@\"",
+            container.display()
+        ))
+        .args(["sh", env!("CARGO_BIN_EXE_flora-bench")])
+        .args(["scenario", "baseline", "--rate", "300", "--blocks", "1"])
+        .args(["--work", WORK, "--warmup", "500ms", "--measure", "2s"])
+        .arg("--out")
+        .arg(out.path())
+        .current_dir(crate::support::repository());
+    let (code, _, stderr) = run(&mut command);
+    std::fs::remove_dir(&container).unwrap();
+    assert!(matches!(code, 0 | 4), "{stderr}");
+    let samples = std::fs::read_to_string(out.path().join("latest/samples.jsonl")).unwrap();
+    let held = samples
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .filter(|sample| {
+            sample["subject"] == "node" && sample["reading"] == "cpu_throttled_seconds_total"
+        })
+        .filter_map(|sample| sample["value"].as_f64());
+    assert!(held.fold(0.0, f64::max) > 0.0, "{stderr}");
+}
+
 /// Nobody is measured who can't be limited, and what is missing is named.
 #[test]
 fn without_control_groups_there_are_no_limits() {

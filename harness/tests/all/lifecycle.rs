@@ -1,18 +1,23 @@
 //! However a run ends, nothing of it is left.
 
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::support::{flora_bench, leftovers, measuring, run, scenarios};
+use crate::support::{flora_bench, leftovers, measuring, repository, run, scenarios, skip};
 
 /// A run that would go on for a minute.
 fn long_run(out: &Path) -> (Child, tempfile::TempDir) {
+    long_run_by(flora_bench(), out)
+}
+
+/// The same, started by this command.
+fn long_run_by(mut command: Command, out: &Path) -> (Child, tempfile::TempDir) {
     let scenarios = scenarios(&[]);
-    let child = flora_bench()
+    let child = command
         .args(["scenario", "baseline", "--rate", "200", "--blocks", "3"])
         .args(["--warmup", "300ms", "--measure", "20s", "--scenarios"])
         .arg(scenarios.path())
@@ -23,6 +28,17 @@ fn long_run(out: &Path) -> (Child, tempfile::TempDir) {
         .spawn()
         .unwrap();
     (child, scenarios)
+}
+
+/// The program, started by `env` with what that does about a signal: whoever runs the tests may
+/// have it ignored, and so may have the program.
+fn flora_bench_by_env(signal: &str) -> Command {
+    let mut command = Command::new("env");
+    command
+        .arg(signal)
+        .arg(env!("CARGO_BIN_EXE_flora-bench"))
+        .current_dir(repository());
+    command
 }
 
 /// Waits until the run has written its first readings of a trial.
@@ -51,12 +67,83 @@ fn an_interrupt_cleans_up_and_keeps_the_records() {
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(130));
         assert_eq!(leftovers(), Vec::<String>::new());
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        let way_on = format!("go on with: flora-bench resume {}/", out.path().display());
+        assert!(stderr.contains(&way_on), "{stderr}");
         let (code, _, stderr) = run(flora_bench()
             .args(["verify", "latest", "--out"])
             .arg(out.path()));
         assert_eq!(code, 0, "{stderr}");
         let trials = std::fs::read_to_string(out.path().join("latest/trials.jsonl")).unwrap();
         assert!(trials.contains("interrupted"), "{trials}");
+    }
+}
+
+/// A terminal that goes ends the run as an interrupt does, however often that is said.
+#[test]
+fn a_terminal_that_goes_takes_nothing_but_the_run() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let command = flora_bench_by_env("--default-signal=HUP");
+    let (mut child, _scenarios) = long_run_by(command, out.path());
+    wait_until_measuring(out.path(), &mut child);
+    for _ in 0..3 {
+        signal(&child, Signal::SIGHUP);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(leftovers(), Vec::<String>::new());
+    let trials = std::fs::read_to_string(out.path().join("latest/trials.jsonl")).unwrap();
+    assert!(trials.contains("interrupted"), "{trials}");
+}
+
+/// As under nohup.
+#[test]
+fn a_run_that_is_to_outlive_its_terminal_does() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let command = flora_bench_by_env("--ignore-signal=HUP");
+    let (mut child, _scenarios) = long_run_by(command, out.path());
+    wait_until_measuring(out.path(), &mut child);
+    signal(&child, Signal::SIGHUP);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!(child.try_wait().unwrap().is_none(), "it ended");
+    signal(&child, Signal::SIGTERM);
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    assert_eq!(leftovers(), Vec::<String>::new());
+}
+
+/// `flora-bench … 2>&1 | tee log`, and tee dies of the same Ctrl-C; or `| head` has seen enough.
+#[test]
+fn nobody_who_listens_ends_nothing() {
+    let _guard = measuring();
+    let scenarios = scenarios(&[]);
+    for interrupted in [false, true] {
+        let out = tempfile::tempdir().unwrap();
+        let measure = if interrupted { "20s" } else { "300ms" };
+        let mut child = flora_bench()
+            .args(["scenario", "baseline", "--rate", "200", "--blocks", "2"])
+            .args(["--warmup", "200ms", "--measure", measure, "--slices", "1"])
+            .args(["--victoria-metrics", "off", "--scenarios"])
+            .arg(scenarios.path())
+            .arg("--out")
+            .arg(out.path())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop((child.stdout.take(), child.stderr.take()));
+        let expected: &[i32] = if interrupted {
+            wait_until_measuring(out.path(), &mut child);
+            signal(&child, Signal::SIGINT);
+            &[130]
+        } else {
+            &[0, 4]
+        };
+        let code = child.wait().unwrap().code().unwrap();
+        assert!(expected.contains(&code), "{code}");
+        assert_eq!(leftovers(), Vec::<String>::new());
+        assert!(out.path().join("latest/report.html").is_file());
     }
 }
 
@@ -128,6 +215,54 @@ fn clean_does_not_touch_a_run_that_lives_and_a_second_run_is_refused() {
     signal(&child, Signal::SIGINT);
     child.wait().unwrap();
     assert_eq!(leftovers(), Vec::<String>::new());
+}
+
+/// The lock is one for all users, whoever came first and with whatever umask.
+#[test]
+fn a_lock_that_another_user_made_can_be_taken() {
+    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::process::CommandExt;
+
+    const NOBODY: u32 = 65534;
+    let test = "a_lock_that_another_user_made_can_be_taken";
+    if !nix::unistd::geteuid().is_root() {
+        return skip(test, "only root can be two users");
+    }
+    let _guard = measuring();
+    // As /tmp is, where the kernel protects what others have made.
+    let temporary = tempfile::tempdir().unwrap();
+    let scenarios = scenarios(&[(
+        "lacking",
+        "question: q\nagent: {version: '1', processes: [{name: a, command: [a]}], needs: [{program: {name: no-such-program, install: nobody can}}]}\n",
+    )]);
+    let mode = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(temporary.path(), 0o1777);
+    mode(scenarios.path(), 0o755);
+    let program = temporary.path().join("flora-bench");
+    std::fs::copy(env!("CARGO_BIN_EXE_flora-bench"), &program).unwrap();
+    let lock = temporary.path().join("flora-bench.lock");
+    for owner in [0, NOBODY] {
+        std::fs::write(&lock, "").unwrap();
+        mode(&lock, 0o644);
+        std::os::unix::fs::chown(&lock, Some(owner), Some(owner)).unwrap();
+        for user in [0, NOBODY] {
+            let mut command = Command::new(&program);
+            command
+                .uid(user)
+                .gid(user)
+                .current_dir("/")
+                .env("TMPDIR", temporary.path())
+                .args(["scenario", "lacking", "--rate", "100", "--scenarios"])
+                .arg(scenarios.path());
+            // Found out when the machine is taken.
+            let (code, _, stderr) = run(&mut command);
+            assert_eq!(code, 3, "{stderr}");
+            assert!(stderr.contains("no-such-program"), "{stderr}");
+        }
+        std::fs::remove_file(&lock).unwrap();
+    }
 }
 
 #[test]

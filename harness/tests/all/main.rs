@@ -29,3 +29,4 @@ mod security;
 mod setup;
 mod support;
 mod tools;
+mod turns;

@@ -1,23 +1,37 @@
 //! A run that is killed in any phase can be finished.
 
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+use crate::runs;
 use crate::support::{flora_bench, leftovers, measuring, report, run, scenarios};
 
-/// Starts a run of two blocks and kills it as soon as `reached` says so of its directory.
-fn killed(out: &Path, scenarios: &Path, slices: &str, reached: impl Fn(&Path) -> bool) {
-    let mut child = flora_bench()
-        .args(["scenario", "baseline", "--rate", "200", "--blocks", "2"])
-        .args(["--warmup", "1200ms", "--measure", "1s", "--slices", slices])
+/// A run of two blocks.
+fn two_blocks(out: &Path, scenarios: &Path, more: &[&str]) -> Command {
+    let mut command = flora_bench();
+    command
+        .args(["scenario", "baseline", "--blocks", "2"])
+        .args(more)
         .arg("--scenarios")
         .arg(scenarios)
         .arg("--out")
-        .arg(out)
+        .arg(out);
+    command
+}
+
+/// Starts a run of two blocks and kills it as soon as `reached` says so of its directory.
+fn killed(out: &Path, scenarios: &Path, slices: &str, reached: impl Fn(&Path) -> bool) {
+    let more = "--rate 200 --warmup 1200ms --measure 1s --slices";
+    let more: Vec<&str> = more.split(' ').chain([slices]).collect();
+    killed_when(&mut two_blocks(out, scenarios, &more), out, reached);
+}
+
+fn killed_when(command: &mut Command, out: &Path, reached: impl Fn(&Path) -> bool) {
+    let mut child = command
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
@@ -109,6 +123,26 @@ fn before_the_first_reading_and_between_blocks() {
 }
 
 #[test]
+fn in_the_middle_of_a_search() {
+    let _guard = measuring();
+    let scenarios = scenarios(&[]);
+    let out = tempfile::tempdir().unwrap();
+    let more = "--experiment saturation --rate 400 --warmup 200ms --measure 400ms";
+    let more: Vec<&str> = more.split(' ').collect();
+    let mut command = two_blocks(out.path(), scenarios.path(), &more);
+    killed_when(&mut command, out.path(), |run| {
+        holds(run, "samples.jsonl", "\"step\":3")
+    });
+    let report = finish(out.path());
+    let trials = report["trials"].as_array().unwrap();
+    let error = trials[0]["error"].as_str().unwrap_or_default();
+    assert!(error.contains("cut short during"), "{}", trials[0]);
+    for trial in &trials[1..] {
+        assert!(trial["steps"].as_array().unwrap().len() >= 3, "{trial}");
+    }
+}
+
+#[test]
 fn a_half_written_line_is_dropped_and_told() {
     let _guard = measuring();
     let scenarios = scenarios(&[]);
@@ -161,6 +195,22 @@ fn a_run_of_another_program_is_not_gone_on_with() {
     assert!(stderr.contains("SHA-256 of target-app"), "{stderr}");
     assert!(stderr.contains("measure anew"), "{stderr}");
     assert_eq!(leftovers(), Vec::<String>::new());
+}
+
+#[test]
+fn compressed_samples_are_not_gone_on_with() {
+    let out = tempfile::tempdir().unwrap();
+    let run_directory = runs::run("a", "2025-01-02T03:04:05Z", &[("baseline", &[1e-4])]);
+    let run_directory = run_directory.write(out.path());
+    std::fs::rename(
+        run_directory.join("samples.jsonl"),
+        run_directory.join("samples.jsonl.zst"),
+    )
+    .unwrap();
+    let (code, _, stderr) = run(flora_bench().arg("resume").arg(&run_directory));
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("zstd -d --rm"), "{stderr}");
+    assert!(!run_directory.join("samples.jsonl").exists());
 }
 
 #[test]

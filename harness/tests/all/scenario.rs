@@ -298,6 +298,55 @@ fn without_root() {
     assert_eq!(report["fingerprint"]["accounting"]["memory"], "processes");
 }
 
+/// What runs on this machine is behind no proxy, whatever the environment says of others.
+#[test]
+fn a_proxy_is_not_asked_for_what_is_here() {
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let scenarios = scenarios(&[]);
+    let mut command = flora_bench();
+    for name in ["HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:1");
+    }
+    let (code, _, stderr) = run(command
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .args(["scenario", "baseline", "--rate", "100", "--blocks", "1"])
+        .args(["--warmup", "200ms", "--measure", "300ms", "--scenarios"])
+        .arg(scenarios.path())
+        .arg("--out")
+        .arg(out.path()));
+    assert!(matches!(code, 0 | 4), "{stderr}");
+    for trial in report(out.path())["trials"].as_array().unwrap() {
+        assert_ne!(trial["status"], "failed", "{trial}");
+    }
+}
+
+/// Arms beside one another take the time of one, and nodes are prepared before all of them.
+#[test]
+fn the_time_of_a_cluster_is_what_it_takes_there() {
+    let blocks = |time: &str, parallel: &str| {
+        let (code, stdout, stderr) = run(flora_bench()
+            .args(["scenario", "synthetic-cpu", "--backend", "kubernetes"])
+            .args(["--rate", "100", "--dry-run", "--time", time])
+            .args(["--parallel", parallel]));
+        let first = stdout.lines().next().unwrap_or_default().to_owned();
+        (code, first, stderr)
+    };
+    // 100 s around blocks of three arms of 45 s.
+    for (time, parallel, expected) in [
+        ("600s", "1", "9 trials in 3 blocks"),
+        ("600s", "3", "33 trials in 11 blocks"),
+    ] {
+        let (code, first, stderr) = blocks(time, parallel);
+        assert_eq!(code, 0, "{stderr}");
+        assert!(first.contains(expected), "{first}");
+    }
+    let (code, _, stderr) = blocks("2m", "1");
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("about 235 s"), "{stderr}");
+}
+
 #[test]
 fn the_same_seed_gives_the_same_plan() {
     let scenarios = scenarios(&[("a", "question: q\n"), ("b", "question: q\n")]);

@@ -1,6 +1,8 @@
 //! With VictoriaMetrics and k6 present, and without.
 
-use crate::support::{flora_bench, leftovers, measuring, report, run, run_until_valid, skip};
+use crate::support::{
+    flora_bench, leftovers, measuring, report, run, run_until_valid, scenarios, skip,
+};
 
 fn on_path(name: &str) -> bool {
     flora_bench::program::on_path(name).is_some()
@@ -51,6 +53,32 @@ fn victoria_metrics_gives_the_same_cost() {
         out.path().join("latest/victoria-metrics").is_dir(),
         "its data is in the run"
     );
+}
+
+/// Where the scenario says where its target listens, that is scraped.
+#[test]
+fn victoria_metrics_finds_a_target_with_a_port_of_its_own() {
+    if !on_path("victoria-metrics") {
+        return skip(
+            "victoria_metrics_finds_a_target_with_a_port_of_its_own",
+            "no victoria-metrics",
+        );
+    }
+    let _guard = measuring();
+    let out = tempfile::tempdir().unwrap();
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|listener| listener.local_addr())
+        .unwrap()
+        .port();
+    let text = format!("question: q\ntarget: {{port: {port}}}\n");
+    let scenarios = scenarios(&[("baseline", &text)]);
+    let directory = scenarios.path().to_str().unwrap();
+    let more = ["--slices", "1", "--scenarios", directory];
+    let (code, stdout, stderr) = short(out.path(), &more);
+    assert_eq!(code, 0, "{stderr}");
+    let report = report(out.path());
+    let checks = report["cross_checks"].as_array().unwrap();
+    assert!(!checks.is_empty(), "{stdout}{stderr}");
 }
 
 #[test]
@@ -113,6 +141,8 @@ fn a_server_that_is_not_there_or_cannot_be() {
         let (found, _, stderr) = short(out.path(), &["--victoria-metrics", url]);
         assert_eq!(found, code, "{url}: {stderr}");
         assert!(stderr.contains(words), "{stderr}");
+        // Nothing was done yet, and nothing written that would be the latest run.
+        assert_eq!(std::fs::read_dir(out.path()).unwrap().count(), 0, "{url}");
     }
 }
 

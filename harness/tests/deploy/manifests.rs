@@ -189,7 +189,7 @@ fn the_harness_has_what_it_hands_on() {
 /// `doctor` asks for what the program's own table says; the file grants that and no more.
 #[test]
 fn the_file_of_rights_is_the_programs_table() {
-    use flora_bench::backend::kubernetes::rights::{NEEDED, OPERATOR};
+    use flora_bench::backend::kubernetes::rights::{KARPENTER, NEEDED, OPERATOR};
     let file = repository().join("deploy/rbac.yaml");
     let all = documents(&file);
     for (kind, namespace) in [("ClusterRole", None), ("Role", Some("default"))] {
@@ -202,6 +202,7 @@ fn the_file_of_rights_is_the_programs_table() {
         let mut needed: Vec<_> = NEEDED
             .iter()
             .chain(OPERATOR)
+            .chain(KARPENTER)
             .filter(|right| right.namespace == namespace)
             .flat_map(|right| {
                 let of = move |verb: &&str| {

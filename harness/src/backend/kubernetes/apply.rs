@@ -11,6 +11,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 
 use super::Cluster;
 use super::client::{ApiError, code, is_transient};
+use super::kind;
 use super::object::{FIELD_MANAGER, OWNER, describe};
 use super::wait::{self, State, WaitError};
 
@@ -45,10 +46,10 @@ pub enum ApplyError {
 
 /// What the cluster serves, of the kinds that were asked for.
 #[derive(Clone, Default)]
-pub struct Kinds(Arc<Mutex<BTreeMap<(String, String), Kind>>>);
+pub struct Kinds(Arc<Mutex<BTreeMap<(String, String), Addressed>>>);
 
 /// How a kind is addressed, and whether its objects are in namespaces.
-type Kind = (ApiResource, bool);
+type Addressed = (ApiResource, bool);
 
 impl Kinds {
     /// How a kind is called in requests, and whether its objects have namespaces.
@@ -56,7 +57,7 @@ impl Kinds {
         &self,
         client: &kube::Client,
         object: &DynamicObject,
-    ) -> Result<(ApiResource, bool), ApplyError> {
+    ) -> Result<Addressed, ApplyError> {
         let types = object.types.clone().unwrap_or_default();
         let key = (types.api_version.clone(), types.kind.clone());
         let known = |kinds: &Self| {
@@ -87,33 +88,10 @@ impl Kinds {
     }
 }
 
-/// Kinds that every cluster serves, and that need not be asked for.
-const BUILT_IN: [(&str, &[&str], bool); 6] = [
-    (
-        "v1",
-        &["ConfigMap", "Pod", "Secret", "Service", "ServiceAccount"],
-        true,
-    ),
-    ("v1", &["Namespace"], false),
-    ("apps/v1", &["DaemonSet", "Deployment", "StatefulSet"], true),
-    ("batch/v1", &["CronJob", "Job"], true),
-    (
-        "rbac.authorization.k8s.io/v1",
-        &["ClusterRole", "ClusterRoleBinding"],
-        false,
-    ),
-    (
-        "rbac.authorization.k8s.io/v1",
-        &["Role", "RoleBinding"],
-        true,
-    ),
-];
-
-fn built_in(types: &TypeMeta) -> Option<(ApiResource, bool)> {
-    let (.., namespaced) = BUILT_IN.into_iter().find(|(version, kinds, _)| {
-        *version == types.api_version && kinds.contains(&types.kind.as_str())
-    })?;
-    Some((ApiResource::from_gvk(&gvk(types)), namespaced))
+/// A kind that need not be asked for.
+fn built_in(types: &TypeMeta) -> Option<Addressed> {
+    let kind = kind::always_served(&types.api_version, &types.kind)?;
+    Some((kind.resource(), kind.scope == kind::Scope::Namespace))
 }
 
 fn gvk(types: &TypeMeta) -> GroupVersionKind {
@@ -153,16 +131,11 @@ pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<DynamicO
     let mut object = object.clone();
     if !namespaced {
         object.metadata.namespace = None;
-        let standing = api.get_metadata_opt(&name).await;
-        let standing =
-            standing.map_err(|error| ApiError::new(format!("get {}", describe(&object)), error))?;
-        if let Some(standing) = standing {
-            let labels = standing.metadata.labels.unwrap_or_default();
-            if labels.get(OWNER) != Some(&cluster.run.owner) {
-                return Err(ApplyError::Foreign {
-                    object: describe(&object),
-                });
-            }
+        let standing = owner_of(&api, &object).await?;
+        if standing.is_some_and(|owner| owner != cluster.run.owner) {
+            return Err(ApplyError::Foreign {
+                object: describe(&object),
+            });
         }
     }
     let params = PatchParams::apply(FIELD_MANAGER).force();
@@ -170,17 +143,39 @@ pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<DynamicO
     Ok(applied.map_err(|error| ApiError::new(format!("apply {}", describe(&object)), error))?)
 }
 
-/// Deletes an object; one that is gone already is no error, nor is one that is not ours.
+/// Who made what stands under an object's name: nothing stands there, or it is
+/// an owner's, with an empty name where it is none of ours.
+async fn owner_of(
+    api: &Api<DynamicObject>,
+    object: &DynamicObject,
+) -> Result<Option<String>, ApiError> {
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let standing = api.get_metadata_opt(name).await;
+    let standing =
+        standing.map_err(|error| ApiError::new(format!("get {}", describe(object)), error))?;
+    Ok(standing.map(|standing| {
+        let mut labels = standing.metadata.labels.unwrap_or_default();
+        labels.remove(OWNER).unwrap_or_default()
+    }))
+}
+
+/// Deletes an object; one that is gone already is no error, nor is one that is not ours. In a
+/// namespace of ours everything is; elsewhere a name may be somebody else's, whether or not we
+/// came to look at it before.
 ///
 /// # Errors
 /// When the API server refuses it.
 pub async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<(), ApplyError> {
-    let api = match api(cluster, object).await {
-        Ok(api) => api,
+    let namespaced = match cluster.kinds.of(&cluster.client, object).await {
+        Ok((_, namespaced)) => namespaced,
         // Its kind went with its CRD, and it with its kind.
         Err(ApplyError::UnknownKind { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
+    let api = api(cluster, object).await?;
+    if !namespaced && owner_of(&api, object).await?.as_ref() != Some(&cluster.run.owner) {
+        return Ok(());
+    }
     let name = object.metadata.name.clone().unwrap_or_default();
     match api.delete(&name, &DeleteParams::background()).await {
         Ok(_) => Ok(()),
@@ -250,4 +245,49 @@ async fn pods_gone(cluster: &Cluster, namespace: &str, selector: &str) -> Result
         })
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::mock::{self, Asked};
+    use crate::backend::kubernetes::object::object;
+    use serde_json::{Value, json};
+
+    fn class(labels: Value) -> DynamicObject {
+        object(json!({
+            "apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass",
+            "metadata": {"name": "high", "labels": labels},
+        }))
+    }
+
+    /// Methods that were asked for when a class that has these labels is deleted.
+    async fn deleted(labels: Value) -> Vec<String> {
+        let standing = serde_json::to_string(&class(labels)).unwrap();
+        let (cluster, log) = mock::cluster(move |_: &Asked, _| (200, standing.clone())).await;
+        let ours = class(json!({OWNER: cluster.run.owner}));
+        delete(&cluster, &ours).await.unwrap();
+        let asked = log.lock().unwrap();
+        let methods = asked.iter().filter_map(|one| one.what.split(' ').next());
+        methods.map(str::to_owned).collect()
+    }
+
+    /// A run may end between noting an object down and finding out that it is somebody else's.
+    #[tokio::test]
+    async fn what_has_no_namespace_is_deleted_by_its_owner_only() {
+        let own = mock::run().owner;
+        assert_eq!(deleted(json!({OWNER: own})).await, ["GET", "DELETE"]);
+        assert_eq!(deleted(json!({OWNER: "elsewhere-1-2"})).await, ["GET"]);
+        assert_eq!(deleted(json!({})).await, ["GET"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_somebody_elses_is_not_applied() {
+        let standing = serde_json::to_string(&class(json!({}))).unwrap();
+        let (cluster, log) = mock::cluster(move |_: &Asked, _| (200, standing.clone())).await;
+        let ours = class(json!({OWNER: cluster.run.owner}));
+        let error = apply(&cluster, &ours).await.unwrap_err();
+        assert!(matches!(error, ApplyError::Foreign { .. }), "{error}");
+        assert_eq!(log.lock().unwrap().len(), 1);
+    }
 }

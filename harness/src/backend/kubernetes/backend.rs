@@ -7,10 +7,11 @@ use std::path::Path;
 use futures_util::future::{join_all, try_join_all};
 use k8s_openapi::api::core::v1::{Namespace, Node, ServiceAccount};
 use kube::api::{Api, PostParams};
-use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::apply::Kinds;
+use super::clean::{self, Held};
 use super::client::{self, Access, ApiError, Connection};
 use super::groups::{self, Arrangement, Candidate, Group};
 use super::images::Images;
@@ -23,17 +24,16 @@ use super::observer::Observers;
 use super::provisioner::Provisioner;
 use super::system::{self, Site, Stage, System};
 use super::wait::{self, State};
-use super::{Cluster, ClusterError, clean, load, metrics, observer, owner};
-use crate::backend::local::Cancel;
-use crate::backend::{Backend, LoadRequest, Observed, Sink, TrialError};
+use super::{Cluster, ClusterError, load, metrics, observer, owner};
+use crate::backend::{Backend, Cancel, LoadRequest, Observed, Sink, TrialError};
 use crate::clock::RunClock;
 use crate::experiment::Limits;
 use crate::fingerprint::{self, Accounting, Fingerprint, Machine, Program};
 use crate::load::LoadSpec;
 use crate::plan::{LoadDriver, LoadPlan, Plan, TrialPlan};
 use crate::sample::Sample;
-use crate::scenario::placeholder::{self, Placeholder};
 use crate::scenario::{BASELINE, Scenario, TWIN};
+use crate::terminal::say;
 use crate::trial::TrialRecord;
 
 /// A rate that no target reaches, so that what k6 gets answered is what the target can do.
@@ -100,8 +100,6 @@ impl Spot {
 pub struct KubernetesBackend {
     /// The cluster, and what is the run's there.
     pub cluster: Cluster,
-    /// The run's clock.
-    pub clock: RunClock,
     /// Turns true when the run is to end early.
     pub cancel: Cancel,
     /// Node observers, where they may run.
@@ -109,18 +107,28 @@ pub struct KubernetesBackend {
     /// VictoriaMetrics, where it runs.
     pub metrics: Option<Metrics>,
     settings: Settings,
-    url: String,
     version: String,
     starter: Starter,
     arrangement: Option<Arrangement>,
     documents: BTreeMap<String, Vec<Document>>,
     nodes: Vec<Node>,
-    /// Nodes whose lease is ours.
-    taken: Vec<String>,
-    namespaces: Vec<String>,
+    /// What is to be given back.
+    held: Held,
     renewal: Option<JoinHandle<()>>,
+    /// Which of the leases is another run's by now, once one is.
+    lost: watch::Sender<Option<String>>,
     programs: Vec<Program>,
     limitations: Vec<String>,
+}
+
+/// What bringing an arm up once has shown.
+struct Tried {
+    /// Requests per second that its target can answer, where that was measured.
+    capacity: Option<f64>,
+    /// What took part.
+    programs: Vec<Program>,
+    /// Pods of its agent on other nodes than its target's.
+    elsewhere: usize,
 }
 
 impl KubernetesBackend {
@@ -134,10 +142,7 @@ impl KubernetesBackend {
         cancel: Cancel,
     ) -> Result<Self, ClusterError> {
         let Connection {
-            client,
-            url,
-            version,
-            ..
+            client, version, ..
         } = client::connect(&settings.access).await?;
         let owner = owner::current();
         let namespace = settings
@@ -152,20 +157,18 @@ impl KubernetesBackend {
                 kinds: Kinds::default(),
                 clock,
             },
-            clock,
             cancel,
             observers: None,
             metrics: None,
             settings,
-            url,
             version,
             starter: Starter::Job,
             arrangement: None,
             documents: BTreeMap::new(),
             nodes: Vec::new(),
-            taken: Vec::new(),
-            namespaces: Vec::new(),
+            held: Held::default(),
             renewal: None,
+            lost: watch::Sender::new(None),
             programs: Vec::new(),
             limitations: Vec::new(),
         })
@@ -254,121 +257,163 @@ impl KubernetesBackend {
         arrangement.expect("nodes are arranged before anything is brought up")
     }
 
+    /// Waits for what ends a run early: an interrupt, or a lease that is another run's by now.
+    pub(super) fn ended(&self) -> impl Future<Output = TrialError> + use<> {
+        let (mut cancel, mut lost) = (self.cancel.clone(), self.lost.subscribe());
+        async move {
+            tokio::select! {
+                _ = cancel.wait_for(|cancelled| *cancelled) => TrialError::Interrupted,
+                Ok(how) = lost.wait_for(Option::is_some) => {
+                    let how = how.clone().unwrap_or_default();
+                    ClusterError::Missing(format!(
+                        "{how}: this run did not renew it in time, as when its machine sleeps, so its nodes may be another's; measure anew"
+                    ))
+                    .into()
+                }
+            }
+        }
+    }
+
     /// Takes what the run needs of the cluster.
     async fn take(&mut self, arms: &[Scenario]) -> Result<(), ClusterError> {
         if self.arrangement.is_some() {
             return Ok(());
         }
-        let client = self.cluster.client.clone();
-        let cleaned = clean::leftovers(&client).await?;
+        let cleaned = clean::leftovers(&self.cluster.client).await?;
         for thing in &cleaned.removed {
-            eprintln!("removed what an earlier run left: {thing}");
+            say(format_args!("removed what an earlier run left: {thing}"));
         }
         // What can't be used is found before anything is changed.
+        self.read_manifests(arms)?;
+        self.namespace_is_free().await?;
+        let made = self.make_nodes(arms.len()).await?;
+        let selector = made.or(self.settings.node_selector.clone());
+        self.take_nodes(selector.as_deref(), arms.len()).await?;
+        self.make_namespaces().await?;
+        self.starter = match self.settings.starter {
+            Some(starter) => starter,
+            None => load::starter(&self.cluster).await?,
+        };
+        self.deploy().await;
+        Ok(())
+    }
+
+    fn read_manifests(&mut self, arms: &[Scenario]) -> Result<(), ClusterError> {
         for arm in arms.iter().filter(|arm| arm.name != TWIN) {
-            self.documents.insert(arm.name.clone(), documents(arm)?);
+            let documents = manifest::documents(arm)?;
+            self.documents.insert(arm.name.clone(), documents);
         }
         let twin = self.documents.get(BASELINE).cloned().unwrap_or_default();
         self.documents.insert(TWIN.to_owned(), twin);
-        self.namespace_is_free().await?;
+        Ok(())
+    }
+
+    /// Has nodes made for the run, where they are not there already. Gives the selector that they match.
+    async fn make_nodes(&mut self, arms: usize) -> Result<Option<String>, ClusterError> {
+        if self.settings.provisioner == Provisioner::Existing {
+            return Ok(None);
+        }
+        // They may take a quarter of an hour to come, and until one is taken no other lease says
+        // that the run lives.
+        self.held.own_lease = true;
+        let owner = &self.cluster.run.owner;
+        lease::claim(&self.cluster.client, &lease::of_run(owner), owner).await?;
+        self.keep_leases();
+        // The pods that ask for nodes need it.
         let own = self.cluster.run.namespace.clone();
-        let made = match self.settings.provisioner {
-            Provisioner::Existing => None,
-            Provisioner::Karpenter(_) => {
-                // The pods that ask for nodes need it.
-                self.namespaces.push(own.clone());
-                self.create_namespace(&own).await?;
-                let wanted = arms.len().max(self.settings.parallel) + 2;
-                self.settings
-                    .provisioner
-                    .provide(&self.cluster, wanted)
-                    .await?
-            }
-        };
-        let selector = made.or(self.settings.node_selector.clone());
-        let nodes = groups::nodes(&client, selector.as_deref()).await?;
-        let held: BTreeMap<String, String> = lease::list(&client)
-            .await?
-            .iter()
-            .filter(|lease| !lease::is_over(lease))
-            .map(|one| {
-                (
-                    one.metadata.name.clone().unwrap_or_default(),
-                    lease::holder(one),
-                )
-            })
-            .collect();
-        let candidates: Vec<Candidate> = nodes
-            .iter()
-            .map(|node| {
-                let mut candidate = Candidate::of(node);
-                if let Some(holder) = held.get(&lease::name(&candidate.name)) {
-                    let refusal = format!("{} is taken by the run of {holder}", candidate.name);
-                    candidate.refusal.get_or_insert(refusal);
-                }
-                candidate
-            })
-            .collect();
-        let arranged = groups::arrange(&candidates, arms.len(), self.settings.parallel)?;
+        self.held.namespaces.push(own.clone());
+        self.create_namespace(&own).await?;
+        let nodes = Provisioner::nodes(arms);
+        self.settings
+            .provisioner
+            .provide(&self.cluster, nodes)
+            .await
+    }
+
+    /// Takes nodes for the arms, for load and for monitoring.
+    async fn take_nodes(
+        &mut self,
+        selector: Option<&str>,
+        arms: usize,
+    ) -> Result<(), ClusterError> {
+        let client = self.cluster.client.clone();
+        let owner = self.cluster.run.owner.clone();
+        let nodes = groups::nodes(&client, selector).await?;
+        let candidates = candidates(&client, &nodes).await?;
+        let together = self.settings.parallel.min(arms);
+        let arranged = groups::arrange(&candidates, arms, together)?;
         self.limitations
             .extend(arranged.limitations.iter().cloned());
-        let owner = self.cluster.run.owner.clone();
         for node in arranged.nodes() {
             // Noted down before, so that an interrupt in between leaves nothing.
-            self.taken.push(node.clone());
-            match lease::claim(&client, &node, &owner).await? {
+            self.held.nodes.insert(node.clone());
+            match lease::claim(&client, &lease::of_node(&node), &owner).await? {
                 Claim::Taken => {}
                 Claim::Held(holder) => {
-                    self.taken.pop();
+                    self.held.nodes.remove(&node);
                     return Err(ClusterError::Missing(format!(
                         "node {node} was just taken by {holder}; start again, or name other nodes with --node-selector"
                     )));
                 }
             }
         }
-        let renewal = lease::keep(client.clone(), self.taken.clone(), owner.clone());
-        self.renewal = Some(tokio::spawn(renewal));
-        self.nodes = nodes
-            .into_iter()
-            .filter(|node| {
-                let name = node.metadata.name.as_ref();
-                name.is_some_and(|name| self.taken.contains(name))
-            })
-            .collect();
+        self.keep_leases();
+        let held = &self.held.nodes;
+        let taken = |node: &Node| {
+            let name = node.metadata.name.as_ref();
+            name.is_some_and(|name| held.contains(name))
+        };
+        self.nodes = nodes.into_iter().filter(taken).collect();
         self.arrangement = Some(arranged);
-        let (load, monitoring) = (self.load_group(), self.monitoring());
         for lane in 0..self.lanes() {
             groups::take(&client, self.lane_node(lane), &owner, groups::NOBODY).await?;
         }
-        for group in [&load, &monitoring] {
+        for group in [self.load_group(), self.monitoring()] {
             groups::take(&client, &group.nodes[0], &owner, &group.name).await?;
         }
-        let mut namespaces: Vec<String> =
-            (0..self.lanes()).map(|lane| self.namespace(lane)).collect();
+        Ok(())
+    }
+
+    /// Renews every lease of the run from now on. Where one is lost, whatever is under way ends.
+    fn keep_leases(&mut self) {
+        if let Some(renewal) = self.renewal.take() {
+            renewal.abort();
+        }
+        let owner = self.cluster.run.owner.clone();
+        let names = self.held.leases(&owner);
+        let kept = lease::keep(self.cluster.client.clone(), names, owner);
+        let lost = self.lost.clone();
+        self.renewal = Some(tokio::spawn(async move {
+            lost.send_replace(Some(kept.await));
+        }));
+    }
+
+    /// A namespace for each lane, as far as they are not there yet.
+    async fn make_namespaces(&mut self) -> Result<(), ClusterError> {
+        let lanes = 0..self.lanes();
+        let mut namespaces: Vec<String> = lanes.map(|lane| self.namespace(lane)).collect();
         namespaces.dedup();
-        namespaces.retain(|namespace| !self.namespaces.contains(namespace));
+        namespaces.retain(|namespace| !self.held.namespaces.contains(namespace));
         // Noted down before, so that an interrupt in between leaves nothing.
-        self.namespaces.extend(namespaces.iter().cloned());
+        self.held.namespaces.extend(namespaces.iter().cloned());
         try_join_all(namespaces.iter().map(|name| self.create_namespace(name))).await?;
-        self.starter = match self.settings.starter {
-            Some(starter) => starter,
-            None => load::starter(&self.cluster).await?,
-        };
-        match observer::deploy(&self.cluster, &self.arranged().lanes.clone()).await {
+        Ok(())
+    }
+
+    /// Deploys what a run can do without, and says so: node observers and VictoriaMetrics.
+    async fn deploy(&mut self) {
+        match observer::deploy(&self.cluster, &self.arranged().lanes).await {
             Ok(observers) => self.observers = Some(observers),
             Err(error) => self.limitations.push(format!(
                 "There was no node observer ({error}): CPU time and memory are the kubelets' own figures, of every ten to fifteen seconds."
             )),
         }
-        match metrics::deploy(&self.cluster, &monitoring).await {
-            Ok(metrics) => self.metrics = metrics,
-            Err(error) => {
-                self.limitations.push(format!(
-                    "There was no VictoriaMetrics in the cluster: {error}"
-                ));
-            }
+        match metrics::deploy(&self.cluster, &self.monitoring()).await {
+            Ok(metrics) => self.metrics = Some(metrics),
+            Err(error) => self.limitations.push(format!(
+                "There was no VictoriaMetrics in the cluster: {error}"
+            )),
         }
-        Ok(())
     }
 
     async fn namespace_is_free(&self) -> Result<(), ClusterError> {
@@ -387,16 +432,10 @@ impl KubernetesBackend {
     /// Creates one of the run's own; whoever calls has noted down that it is.
     async fn create_namespace(&self, name: &str) -> Result<(), ClusterError> {
         let client = self.cluster.client.clone();
-        let mut labels = self.cluster.run.labels("run", None);
-        // Agents read the node; the stricter levels forbid that.
-        labels["pod-security.kubernetes.io/enforce"] = "privileged".into();
-        let namespace = json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {"name": name, "labels": labels},
-        });
-        let namespace: Namespace =
-            serde_json::from_value(namespace).expect("the program's own objects are well-formed");
+        let namespace = serde_json::to_value(object::namespace(&self.cluster.run, name));
+        let namespace: Namespace = namespace
+            .and_then(serde_json::from_value)
+            .expect("the program's own objects are well-formed");
         let api: Api<Namespace> = Api::all(client.clone());
         let created = api.create(&PostParams::default(), &namespace).await;
         created.map_err(|error| ApiError::new(format!("create namespace {name}"), error))?;
@@ -416,15 +455,14 @@ impl KubernetesBackend {
     }
 
     /// Brings an arm up once, has it answer a checked request, and finds the
-    /// baseline's capacity if asked to. Gives that, and the programs that took part.
+    /// baseline's capacity if asked to.
     async fn try_arm(
         &self,
         arm: &Scenario,
         lane: usize,
         calibrate: bool,
-    ) -> Result<(Option<f64>, Vec<Program>), TrialError> {
+    ) -> Result<Tried, TrialError> {
         let mut stage = Stage::default();
-        let mut programs = Vec::new();
         let spot = self.spot(arm, lane);
         let site = spot.site(self, arm, 0);
         let order = LoadOrder {
@@ -444,13 +482,14 @@ impl KubernetesBackend {
             remote_write: None,
         };
         let calibration = calibrate.then_some(&order);
-        let mut cancel = self.cancel.clone();
         let outcome = tokio::select! {
-            outcome = self.try_system(site, calibration, &mut stage, &mut programs) => outcome,
-            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
+            biased;
+            error = self.ended() => Err(error),
+            outcome = self.try_system(site, calibration, &mut stage) => outcome,
         };
         stage.down(&site).await;
-        outcome.map(|capacity| (capacity, programs))
+        site.vacate().await;
+        outcome
     }
 
     async fn try_system(
@@ -458,18 +497,21 @@ impl KubernetesBackend {
         site: Site<'_>,
         calibration: Option<&LoadOrder>,
         stage: &mut Stage,
-        programs: &mut Vec<Program>,
-    ) -> Result<Option<f64>, TrialError> {
+    ) -> Result<Tried, TrialError> {
         let system = System::up(site, stage).await?;
         let pods: Vec<_> = std::iter::once(&system.target)
             .chain(&system.agent)
+            .chain(&system.elsewhere)
             .collect();
-        programs.extend(
-            system::images(&self.cluster, &pods)
-                .await
-                .into_iter()
-                .map(|(image, id)| program(&image, &id)),
-        );
+        let images = system::images(&self.cluster, &pods).await;
+        let mut tried = Tried {
+            capacity: None,
+            programs: images
+                .iter()
+                .map(|(image, id)| program(image, id))
+                .collect(),
+            elsewhere: system.elsewhere.len(),
+        };
         if system.prove(site).await? == Some(0.0) {
             let described = system.telemetry.as_ref().map(|reader| reader.describe());
             return Err(ClusterError::Missing(format!(
@@ -480,7 +522,7 @@ impl KubernetesBackend {
             .into());
         }
         let Some(order) = calibration else {
-            return Ok(None);
+            return Ok(tried);
         };
         stage.note(load::objects(&self.cluster.run, self.starter, order));
         let outcome = load::run(&self.cluster, self.starter, order).await?;
@@ -491,9 +533,25 @@ impl KubernetesBackend {
             ))
             .into());
         }
-        Ok(Some(
-            outcome.result.completed as f64 / outcome.result.window_seconds,
-        ))
+        tried.capacity = Some(outcome.result.completed as f64 / outcome.result.window_seconds);
+        Ok(tried)
+    }
+
+    /// Keeps what an arm has shown, and says what its figures do without.
+    fn note(&mut self, arm: &str, tried: Tried) {
+        for program in tried.programs {
+            if !self.programs.contains(&program) {
+                self.programs.push(program);
+            }
+        }
+        let (pods, are) = match tried.elsewhere {
+            0 => return,
+            1 => ("1 pod".to_owned(), "was"),
+            more => (format!("{more} pods"), "were"),
+        };
+        self.limitations.push(format!(
+            "{pods} of the agent of {arm} {are} on other nodes than its target's: what they cost is in no figure, as a node pays for its own alone."
+        ));
     }
 
     /// Gives everything back. May be called again.
@@ -501,27 +559,39 @@ impl KubernetesBackend {
         if let Some(renewal) = self.renewal.take() {
             renewal.abort();
         }
-        let client = self.cluster.client.clone();
         self.observers = None;
         self.metrics = None;
-        let cleaned = clean::of(
-            &client,
-            &self.cluster.run.owner,
-            &self.taken,
-            &self.namespaces,
-        )
-        .await;
+        let Cluster { client, run, .. } = &self.cluster;
+        let cleaned = clean::of(client, &run.owner, &self.held).await;
         for failed in &cleaned.failed {
             log::warn!(
                 "could not give back {failed}; `flora-bench clean --backend kubernetes` tries again"
             );
         }
         if cleaned.failed.is_empty() {
-            self.taken.clear();
-            self.namespaces.clear();
+            self.held = Held::default();
             self.arrangement = None;
         }
     }
+}
+
+/// What is known of nodes before any is taken, with the leases that other runs hold of them.
+async fn candidates(client: &kube::Client, nodes: &[Node]) -> Result<Vec<Candidate>, ApiError> {
+    let mut held: BTreeMap<String, String> = BTreeMap::new();
+    for one in lease::list(client).await? {
+        if let Some(node) = lease::node(&one).filter(|_| !lease::is_over(&one)) {
+            held.insert(node.to_owned(), lease::holder(&one));
+        }
+    }
+    let candidates = nodes.iter().map(|node| {
+        let mut candidate = Candidate::of(node);
+        if let Some(holder) = held.get(&candidate.name) {
+            let refusal = format!("{} is taken by the run of {holder}", candidate.name);
+            candidate.refusal.get_or_insert(refusal);
+        }
+        candidate
+    });
+    Ok(candidates.collect())
 }
 
 /// The namespace of a run that is given none.
@@ -529,42 +599,6 @@ fn default_namespace(owner: &str) -> String {
     use sha2::{Digest, Sha256};
     let hash = crate::program::hex(&Sha256::digest(owner.as_bytes()));
     format!("flora-bench-{}", &hash[..8])
-}
-
-/// The documents of an arm's manifests; an agent that has none and is no part of
-/// the target can't run in a cluster.
-///
-/// # Errors
-/// When it can't, or a manifest can't be used.
-pub fn documents(arm: &Scenario) -> Result<Vec<Document>, ClusterError> {
-    let said = arm.kubernetes.clone().unwrap_or_default();
-    let mut documents = Vec::new();
-    for path in &said.manifests {
-        documents.extend(manifest::read(path)?);
-    }
-    if let Some(agent) = &arm.agent
-        && documents.is_empty()
-        && !agent.processes.is_empty()
-    {
-        return Err(ClusterError::Missing(format!(
-            "{} can't run in a cluster: its scenario has no `kubernetes.manifests` for its agent",
-            arm.name
-        )));
-    }
-    let speaks_of_a_port = |text: &String| {
-        placeholder::find(text).is_ok_and(|found| found.contains(&Placeholder::AgentPort))
-    };
-    if super::target::environment(arm)
-        .values()
-        .any(speaks_of_a_port)
-    {
-        return Err(ClusterError::Missing(format!(
-            "{} can't run in a cluster: its target's environment has {}, a port of one machine; say with `kubernetes.env` what it is there",
-            arm.name,
-            Placeholder::AgentPort
-        )));
-    }
-    Ok(documents)
 }
 
 /// An image that took part. Its version is its tag; its digest stands for the program's.
@@ -588,10 +622,10 @@ impl Backend for KubernetesBackend {
         arms: &[Scenario],
         load: LoadRequest,
     ) -> Result<LoadPlan, TrialError> {
-        let mut cancel = self.cancel.clone();
+        let ended = self.ended();
         tokio::select! {
             taken = self.take(arms) => taken?,
-            _ = cancel.wait_for(|cancelled| *cancelled) => return Err(TrialError::Interrupted),
+            error = ended => return Err(error),
         }
         let mut capacity = None;
         let arms: Vec<&Scenario> = arms.iter().filter(|arm| arm.name != TWIN).collect();
@@ -602,14 +636,11 @@ impl Backend for KubernetesBackend {
                 self.try_arm(arm, lane, calibrate)
             });
             // All of them to the end: one that is dropped would leave its objects.
-            for tried in join_all(tried).await {
-                let (found, programs) = tried?;
-                capacity = found.or(capacity);
-                for program in programs {
-                    if !self.programs.contains(&program) {
-                        self.programs.push(program);
-                    }
-                }
+            let tried = join_all(tried).await;
+            for (arm, tried) in together.iter().zip(tried) {
+                let tried = tried?;
+                capacity = tried.capacity.or(capacity);
+                self.note(&arm.name, tried);
             }
         }
         load.settled(LoadDriver::K6, capacity)
@@ -653,7 +684,13 @@ impl Backend for KubernetesBackend {
 
     async fn begin(&mut self, plan: &Plan, directory: &Path) -> Result<(), TrialError> {
         self.take(&plan.arms).await?;
-        let text = super::show::plan(plan, &self.cluster.run, &self.cluster.images, self.starter)?;
+        // Records are published, and whose host it was is nobody's concern.
+        let run = Run {
+            owner: owner::hidden(&self.cluster.run.owner),
+            ..self.cluster.run.clone()
+        };
+        let (images, provisioner) = (&self.cluster.images, &self.settings.provisioner);
+        let text = super::show::plan(plan, &run, images, self.starter, provisioner)?;
         let path = directory.join("objects.yaml");
         std::fs::write(&path, text).map_err(|source| {
             TrialError::Record(crate::record::RecordError::Write { path, source })
@@ -718,10 +755,7 @@ impl KubernetesBackend {
                 .unwrap_or(0)
                 * 1024,
             kernel: format!("{} {}", info.kernel_version, info.container_runtime_version),
-            os: format!(
-                "{}, kubelet {} of {}",
-                info.os_image, info.kubelet_version, self.url
-            ),
+            os: format!("{}, kubelet {}", info.os_image, info.kubelet_version),
             virtualised: true,
             governor: None,
         }

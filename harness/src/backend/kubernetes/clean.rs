@@ -6,70 +6,50 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Namespace, Node};
 use kube::api::{Api, DeleteParams, ListParams};
-use kube::core::{ApiResource, DynamicObject, GroupVersionKind};
+use kube::core::DynamicObject;
 use tokio::time::{Instant, sleep};
 
 use super::client::{ApiError, code, is_transient};
+use super::kind::{self, Kind};
 use super::object::{GROUP, OWNER};
 use super::{groups, lease, owner};
 use crate::clean::Cleaned;
 
-/// Kinds without a namespace that agents bring and a namespace does not take with it.
-const CLUSTER_KINDS: [(&str, &str, &str); 8] = [
-    ("apiregistration.k8s.io", "v1", "APIService"),
-    (
-        "admissionregistration.k8s.io",
-        "v1",
-        "MutatingWebhookConfiguration",
-    ),
-    (
-        "admissionregistration.k8s.io",
-        "v1",
-        "ValidatingWebhookConfiguration",
-    ),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRoleBinding"),
-    ("rbac.authorization.k8s.io", "v1", "ClusterRole"),
-    ("scheduling.k8s.io", "v1", "PriorityClass"),
-    ("apiextensions.k8s.io", "v1", "CustomResourceDefinition"),
-    ("karpenter.sh", "v1", "NodePool"),
-];
 /// How long an API server may be away while things are given back.
 const AWAY: Duration = Duration::from_secs(60);
 /// How long a namespace may take to go.
 const GONE: Duration = Duration::from_secs(90);
+
+/// What a run holds that is known by its name; the rest is found by its label.
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
+pub struct Held {
+    /// Its nodes, each with a lease.
+    pub nodes: BTreeSet<String>,
+    /// Its namespaces.
+    pub namespaces: Vec<String>,
+    /// Whether it holds a lease of its own.
+    pub own_lease: bool,
+}
+
+impl Held {
+    /// The names of the leases of what an owner holds.
+    pub fn leases(&self, owner: &str) -> Vec<String> {
+        let nodes = self.nodes.iter().map(|node| lease::of_node(node));
+        let own = self.own_lease.then(|| lease::of_run(owner));
+        nodes.chain(own).collect()
+    }
+}
 
 /// Gives back what runs left that have ended.
 ///
 /// # Errors
 /// When the API server does not say what there is.
 pub async fn leftovers(client: &kube::Client) -> Result<Cleaned, ApiError> {
-    let leases = lease::list(client).await?;
-    let alive: BTreeSet<String> = leases
-        .iter()
-        .filter(|lease| !lease::is_over(lease))
-        .map(lease::holder)
-        .collect();
-    // A process of another host without a lease that holds has ended: its lease is the first thing it takes.
-    let over = |holder: &str| {
-        !alive.contains(holder) && !owner::is_alive_here(holder) && !holder.is_empty()
-    };
-    let mut left: BTreeMap<String, (Vec<String>, Vec<String>)> = BTreeMap::new();
-    for one in &leases {
-        let holder = lease::holder(one);
-        let name = one.metadata.name.clone().unwrap_or_default();
-        if over(&holder)
-            && let Some(node) = name.strip_prefix(&lease::name(""))
-        {
-            left.entry(holder).or_default().0.push(node.to_owned());
-        }
-    }
+    let mut found: BTreeMap<String, Held> = BTreeMap::new();
     for node in marked(client).await? {
-        if let Some(holder) = groups::taken_by(&node).filter(|holder| over(holder)) {
-            let nodes = &mut left.entry(holder).or_default().0;
+        if let Some(holder) = groups::taken_by(&node) {
             let name = node.metadata.name.unwrap_or_default();
-            if !nodes.contains(&name) {
-                nodes.push(name);
-            }
+            found.entry(holder).or_default().nodes.insert(name);
         }
     }
     let namespaces: Api<Namespace> = Api::all(client.clone());
@@ -78,27 +58,46 @@ pub async fn leftovers(client: &kube::Client) -> Result<Cleaned, ApiError> {
         .await;
     let listed = listed.map_err(|error| ApiError::new("list namespaces", error))?;
     for namespace in listed.items {
-        let labels = namespace.metadata.labels.unwrap_or_default();
-        let holder = labels.get(OWNER).cloned().unwrap_or_default();
-        if over(&holder) {
-            let name = namespace.metadata.name.unwrap_or_default();
-            left.entry(holder).or_default().1.push(name);
-        }
+        let name = namespace.metadata.name.unwrap_or_default();
+        let holder = labelled(namespace.metadata.labels);
+        found.entry(holder).or_default().namespaces.push(name);
     }
     for (_, object) in cluster_objects(client, OWNER).await {
-        let labels = object.metadata.labels.unwrap_or_default();
-        let holder = labels.get(OWNER).cloned().unwrap_or_default();
-        if over(&holder) {
-            left.entry(holder).or_default();
+        found.entry(labelled(object.metadata.labels)).or_default();
+    }
+    // Last: a run takes a lease before anything else and gives it up behind everything, so that
+    // whatever was found of one that lives has its lease by now.
+    let leases = lease::list(client).await?;
+    let mut alive = BTreeSet::new();
+    for one in &leases {
+        let holder = lease::holder(one);
+        if !lease::is_over(one) {
+            alive.insert(holder.clone());
+        }
+        let held = found.entry(holder).or_default();
+        match lease::node(one) {
+            Some(node) => {
+                held.nodes.insert(node.to_owned());
+            }
+            None => held.own_lease = true,
         }
     }
     let mut cleaned = Cleaned::default();
-    for (holder, (nodes, namespaces)) in left {
-        let one = of(client, &holder, &nodes, &namespaces).await;
+    for (holder, held) in found {
+        if holder.is_empty() || alive.contains(&holder) || owner::is_alive_here(&holder) {
+            continue;
+        }
+        let one = of(client, &holder, &held).await;
         cleaned.removed.extend(one.removed);
         cleaned.failed.extend(one.failed);
     }
     Ok(cleaned)
+}
+
+/// Whose something is, from its labels.
+fn labelled(labels: Option<BTreeMap<String, String>>) -> String {
+    let owner = labels.and_then(|mut labels| labels.remove(OWNER));
+    owner.unwrap_or_default()
 }
 
 /// Every node that carries our label, whose annotation says who took it.
@@ -110,16 +109,11 @@ async fn marked(client: &kube::Client) -> Result<Vec<Node>, ApiError> {
         .items)
 }
 
-/// Gives back what one run took: its objects, then its nodes, then its leases.
-pub async fn of(
-    client: &kube::Client,
-    holder: &str,
-    nodes: &[String],
-    namespaces: &[String],
-) -> Cleaned {
+/// Gives back what one run took: its objects, then its nodes with their leases, its own lease last.
+pub async fn of(client: &kube::Client, holder: &str, held: &Held) -> Cleaned {
     let mut cleaned = Cleaned::default();
     let deadline = Instant::now() + AWAY;
-    for namespace in namespaces {
+    for namespace in &held.namespaces {
         let what = format!("namespace {namespace}");
         let deleted = patiently(deadline, || delete_namespace(client, namespace, holder)).await;
         note(&mut cleaned, what, deleted);
@@ -127,7 +121,7 @@ pub async fn of(
     for (kind, object) in cluster_objects(client, &format!("{OWNER}={holder}")).await {
         let name = object.metadata.name.clone().unwrap_or_default();
         let what = format!("{} {name}", kind.kind);
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind);
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource());
         let deleted = patiently(deadline, || async {
             match api.delete(&name, &DeleteParams::background()).await {
                 Err(error) if code(&error) != Some(404) => {
@@ -140,7 +134,7 @@ pub async fn of(
         note(&mut cleaned, what, deleted.map(|()| true));
     }
     // Nodes are free again only when nothing runs there any more.
-    let going = namespaces.iter().filter(|name| {
+    let going = held.namespaces.iter().filter(|name| {
         let what = format!("namespace {name}");
         cleaned.removed.contains(&what)
     });
@@ -151,9 +145,9 @@ pub async fn of(
                 .push(format!("namespace {namespace}: {error}"));
         }
     }
-    for node in nodes {
+    for node in &held.nodes {
         let restored = patiently(deadline, || async {
-            match groups::restore(client, node).await {
+            match groups::restore(client, node, holder).await {
                 Ok(()) => Ok(Ok(())),
                 Err(groups::GroupError::Api(error)) => Err(error),
                 Err(error) => Ok(Err(error.to_string())),
@@ -161,7 +155,10 @@ pub async fn of(
         })
         .await;
         let restored = match restored {
-            Ok(Ok(())) => patiently(deadline, || lease::release(client, node, holder)).await,
+            Ok(Ok(())) => {
+                let lease = lease::of_node(node);
+                patiently(deadline, || lease::release(client, &lease, holder)).await
+            }
             Ok(Err(text)) => {
                 cleaned.failed.push(format!("node {node}: {text}"));
                 continue;
@@ -171,7 +168,16 @@ pub async fn of(
         note(
             &mut cleaned,
             format!("label, taint and lease of node {node}"),
-            restored.map(|()| true),
+            restored.map(|_| true),
+        );
+    }
+    if held.own_lease {
+        let lease = lease::of_run(holder);
+        let released = patiently(deadline, || lease::release(client, &lease, holder)).await;
+        note(
+            &mut cleaned,
+            format!("lease of the run of {holder}"),
+            released,
         );
     }
     cleaned
@@ -252,15 +258,82 @@ async fn namespace_gone(client: &kube::Client, name: &str) -> Result<(), ApiErro
 async fn cluster_objects(
     client: &kube::Client,
     selector: &str,
-) -> Vec<(ApiResource, DynamicObject)> {
+) -> Vec<(&'static Kind, DynamicObject)> {
     let mut found = Vec::new();
-    for (group, version, kind) in CLUSTER_KINDS {
-        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, kind));
-        let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+    for kind in kind::cluster_scoped() {
+        let api: Api<DynamicObject> = Api::all_with(client.clone(), &kind.resource());
         match api.list(&ListParams::default().labels(selector)).await {
-            Ok(listed) => found.extend(listed.items.into_iter().map(|one| (resource.clone(), one))),
-            Err(error) => log::debug!("cannot list {kind}: {error}"),
+            Ok(listed) => found.extend(listed.items.into_iter().map(|one| (kind, one))),
+            Err(error) => log::debug!("cannot list {}: {error}", kind.plural),
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::mock::{self, Asked, list};
+    use serde_json::{Value, json};
+
+    const OVER: &str = "elsewhere-00000000-1-2";
+
+    fn object(name: &str) -> Value {
+        json!({"metadata": {"name": name, "labels": {OWNER: OVER}}})
+    }
+
+    /// A cluster with a StorageClass and a namespace of a run elsewhere, whose lease is this one.
+    /// Gives what was removed, and every request that changes something.
+    async fn cleaned(lease: Value) -> (Cleaned, Vec<String>) {
+        let (cluster, log) = mock::cluster(move |asked: &Asked, _| {
+            let (method, path) = asked.what.split_once(' ').unwrap();
+            let path = path.split('?').next().unwrap_or_default();
+            if method == "DELETE" {
+                let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+                return (200, gone.to_string());
+            }
+            match path {
+                "/apis/storage.k8s.io/v1/storageclasses" => (200, list(vec![object("fast")])),
+                "/apis/storage.k8s.io/v1/csidrivers" => {
+                    mock::refusal(403, "Forbidden", "it may not be listed")
+                }
+                "/api/v1/namespaces" => (200, list(vec![object("bench")])),
+                path if path.ends_with("/leases") => (200, list(vec![lease.clone()])),
+                path if path.contains("/leases/flora-bench.") => (200, lease.to_string()),
+                path if path.ends_with("s") => (200, list(Vec::new())),
+                _ => mock::refusal(404, "NotFound", "it is not there"),
+            }
+        })
+        .await;
+        let cleaned = leftovers(&cluster.client).await.unwrap();
+        let asked = log.lock().unwrap();
+        let changes = asked.iter().map(|one| one.what.clone());
+        let changes = changes.filter(|what| !what.starts_with("GET"));
+        (cleaned, changes.collect())
+    }
+
+    fn lease(renewed: &str) -> Value {
+        json!({
+            "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": lease::of_run(OVER), "labels": {OWNER: OVER}},
+            "spec": {"holderIdentity": OVER, "leaseDurationSeconds": 60, "renewTime": renewed},
+        })
+    }
+
+    #[tokio::test]
+    async fn whatever_has_no_namespace_is_found_again() {
+        let (cleaned, _) = cleaned(lease("2020-01-01T00:00:00.000000Z")).await;
+        assert_eq!(cleaned.failed, [""; 0]);
+        let own = format!("lease of the run of {OVER}");
+        assert_eq!(cleaned.removed, ["StorageClass fast", own.as_str()]);
+    }
+
+    /// One that waits for its nodes to be made has a namespace and none of them yet.
+    #[tokio::test]
+    async fn a_run_elsewhere_lives_as_long_as_its_lease_holds() {
+        let now = k8s_openapi::jiff::Timestamp::now().to_string();
+        let (cleaned, changes) = cleaned(lease(&now)).await;
+        assert_eq!(cleaned.removed, [""; 0]);
+        assert_eq!(changes, [""; 0]);
+    }
 }

@@ -75,18 +75,20 @@ impl KubernetesBackend {
             stages: &mut stages,
             system: None,
         };
-        let mut cancel = self.cancel.clone();
         let outcome = tokio::select! {
+            // Nothing begins on nodes that are another run's by now.
+            biased;
+            error = self.ended() => Err(error),
             outcome = bench.search(&mut observed, sink) => outcome,
-            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
         };
         sink.phase(Phase::Teardown, None);
-        let start = self.clock.now();
+        let start = self.now();
         stages.down(&site).await;
+        site.vacate().await;
         observed.phases.push(PhaseSpan {
             phase: Phase::Teardown,
             start,
-            end: self.clock.now(),
+            end: self.now(),
         });
         outcome.map(|()| observed)
     }
@@ -130,7 +132,7 @@ impl Bench<'_> {
         observed: &mut Observed,
         sink: &mut dyn Sink,
     ) -> Result<(), TrialError> {
-        let clock = self.backend.clock;
+        let clock = self.backend.cluster.clock;
         let mut phase = |phase: Phase, start: f64| {
             let end = clock.now();
             observed.phases.push(PhaseSpan { phase, start, end });
@@ -194,6 +196,8 @@ impl Bench<'_> {
         samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served));
         let one = |reading, value| self.one(Subject::Load, reading, value);
         samples.extend(outcome.result.samples(one));
+        let cores = f64::from(self.backend.load_millicpus()) / 1000.0;
+        samples.push(one(Reading::CpuLimitCores, cores));
         if let Some(observers) = observers {
             let scene = scene(site, system, &outcome);
             samples.extend(observer::read(cluster, observers, &scene).await?);

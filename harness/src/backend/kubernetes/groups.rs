@@ -5,6 +5,7 @@
 //! - [`arrange`]: which nodes do what, without a cluster
 //! - [`take`], [`assign`], [`restore`]: labels and taints, put there and taken away
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{Node, Taint};
@@ -79,6 +80,17 @@ pub enum GroupError {
         /// Why the others can't.
         refusals: Vec<String>,
     },
+    /// A node that somebody else has taken meanwhile.
+    #[error(
+        "node {node} is {} now, as this run's lease of it had run out; measure anew",
+        held_by(holder)
+    )]
+    Lost {
+        /// The node.
+        node: String,
+        /// Who has it; empty where nobody has.
+        holder: String,
+    },
     /// A change of a node went wrong again and again.
     #[error(
         "node {node} is changed by somebody else all the time; its label and taint {GROUP} could not be written"
@@ -87,6 +99,13 @@ pub enum GroupError {
         /// The node.
         node: String,
     },
+}
+
+fn held_by(holder: &str) -> String {
+    match holder {
+        "" => "nobody's".to_owned(),
+        holder => format!("held by the run of {holder}"),
+    }
 }
 
 fn refused(refusals: &[String]) -> String {
@@ -282,20 +301,16 @@ pub async fn take(
     group: &str,
 ) -> Result<(), GroupError> {
     change(client, node, |now| {
-        let annotations = now.metadata.annotations.clone().unwrap_or_default();
         // What a dead run left here says what there was before it.
-        let before = annotations
-            .get(BEFORE)
-            .and_then(|text| serde_json::from_str::<Before>(text).ok())
-            .unwrap_or_else(|| Before {
-                owner: String::new(),
-                label: labels(now).get(GROUP).cloned(),
-                taints: taints(now)
-                    .into_iter()
-                    .filter(|taint| taint.key == GROUP)
-                    .map(|taint| (taint.value, taint.effect))
-                    .collect(),
-            });
+        let before = before(now).unwrap_or_else(|| Before {
+            owner: String::new(),
+            label: labels(now).get(GROUP).cloned(),
+            taints: taints(now)
+                .into_iter()
+                .filter(|taint| taint.key == GROUP)
+                .map(|taint| (taint.value, taint.effect))
+                .collect(),
+        });
         let before = Before {
             owner: owner.to_owned(),
             ..before
@@ -309,17 +324,24 @@ pub async fn take(
     .await
 }
 
-/// Gives a node that is taken to another arm.
+/// Gives a node that its owner has taken to an arm, or to nobody.
 ///
 /// # Errors
-/// When the API server refuses it.
+/// When the API server refuses it, or the node is no more the owner's.
 pub async fn assign(
     client: &kube::Client,
     node: &str,
+    owner: &str,
     group: Option<&str>,
 ) -> Result<(), GroupError> {
     let group = group.unwrap_or(NOBODY);
+    let lost = RefCell::new(None);
     change(client, node, |now| {
+        let holder = taken_by(now).unwrap_or_default();
+        if holder != owner {
+            *lost.borrow_mut() = Some(holder);
+            return None;
+        }
         let has = labels(now).get(GROUP).map(String::as_str) == Some(group);
         (!has).then(|| {
             json!({
@@ -328,25 +350,34 @@ pub async fn assign(
             })
         })
     })
-    .await
+    .await?;
+    match lost.into_inner() {
+        None => Ok(()),
+        Some(holder) => Err(GroupError::Lost {
+            node: node.to_owned(),
+            holder,
+        }),
+    }
 }
 
 /// Who took a node; none for one that nobody took.
 pub fn taken_by(node: &Node) -> Option<String> {
-    let annotations = node.metadata.annotations.as_ref()?;
-    let before: Before = serde_json::from_str(annotations.get(BEFORE)?).ok()?;
-    Some(before.owner)
+    before(node).map(|before| before.owner)
 }
 
-/// Makes a node what it was before it was taken. Taints of others stay as they
-/// are now; a node that is gone is no error.
+fn before(node: &Node) -> Option<Before> {
+    let annotations = node.metadata.annotations.as_ref()?;
+    serde_json::from_str(annotations.get(BEFORE)?).ok()
+}
+
+/// Makes a node what it was before its owner took it. One that somebody else has taken since is
+/// left alone; taints of others stay as they are now; a node that is gone is no error.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn restore(client: &kube::Client, node: &str) -> Result<(), GroupError> {
+pub async fn restore(client: &kube::Client, node: &str, owner: &str) -> Result<(), GroupError> {
     change(client, node, |now| {
-        let annotations = now.metadata.annotations.as_ref()?;
-        let before: Before = serde_json::from_str(annotations.get(BEFORE)?).unwrap_or_default();
+        let before = before(now).filter(|before| before.owner == owner)?;
         let mut taints = with_group(taints(now), None);
         taints.extend(before.taints.into_iter().map(|(value, effect)| Taint {
             key: GROUP.to_owned(),
@@ -427,6 +458,7 @@ fn with_group(taints: Vec<Taint>, group: Option<&str>) -> Vec<Taint> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::kubernetes::mock;
 
     fn candidates(free: usize) -> Vec<Candidate> {
         let one = |n| Candidate {
@@ -485,6 +517,61 @@ mod tests {
             "1 of 2 nodes are free, and at least 2 are needed: 1 for arms, 1 for the load (monitoring shares it); n2 has the taint a=b:NoSchedule of somebody else, which is left alone"
         );
         assert!(arrange(&candidates(4), 4, 4).is_err());
+    }
+
+    /// What is done to a node that this owner has taken: the error, and the last change.
+    async fn done<F: Future<Output = Result<(), GroupError>>>(
+        owner: &str,
+        what: impl FnOnce(kube::Client) -> F,
+    ) -> (Option<String>, Option<Value>) {
+        let before = Before {
+            owner: owner.to_owned(),
+            ..Before::default()
+        };
+        let node = json!({
+            "apiVersion": "v1", "kind": "Node",
+            "metadata": {
+                "name": "n1", "resourceVersion": "7",
+                "labels": {GROUP: "flora"},
+                "annotations": {BEFORE: serde_json::to_string(&before).unwrap()},
+            },
+        });
+        let node = node.to_string();
+        let (cluster, log) = mock::cluster(move |_: &mock::Asked, _| (200, node.clone())).await;
+        let error = what(cluster.client).await.err();
+        let asked = log.lock().unwrap();
+        let patched = asked.iter().find(|one| one.what.starts_with("PATCH"));
+        (
+            error.map(|error| error.to_string()),
+            patched.map(|one| one.body.clone()),
+        )
+    }
+
+    /// A run that slept longer than its leases hold must not undo what another run has taken.
+    #[tokio::test]
+    async fn a_node_of_another_run_is_left_alone() {
+        let restored =
+            |client: kube::Client| async move { restore(&client, "n1", "host-1-2").await };
+        let (error, patch) = done("host-1-2", restored).await;
+        assert_eq!(error, None);
+        let patch = patch.expect("it is given back");
+        assert_eq!(patch["metadata"]["annotations"], json!({BEFORE: null}));
+        assert_eq!(patch["metadata"]["resourceVersion"], "7");
+        let (error, patch) = done("elsewhere-1-2", restored).await;
+        assert_eq!((error, patch), (None, None));
+        let assigned = |client: kube::Client| async move {
+            assign(&client, "n1", "host-1-2", Some("coroot")).await
+        };
+        let (error, patch) = done("elsewhere-1-2", assigned).await;
+        let error = error.expect("it is no more ours");
+        assert!(
+            error.contains("held by the run of elsewhere-1-2"),
+            "{error}"
+        );
+        assert_eq!(patch, None);
+        let (error, patch) = done("host-1-2", assigned).await;
+        assert_eq!(error, None);
+        assert_eq!(patch.unwrap()["metadata"]["labels"][GROUP], "coroot");
     }
 
     #[test]

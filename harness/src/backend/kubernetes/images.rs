@@ -8,6 +8,16 @@ pub struct Images {
     given: BTreeMap<String, String>,
 }
 
+/// The programs of this project that there are images of: what `deploy/images/build` makes by itself.
+pub const BUILT: [&str; 6] = [
+    "target-app",
+    "target-app-go",
+    "target-app-go-otel",
+    "target-app-go-datadog",
+    "flora-bench",
+    "flora-agent",
+];
+
 /// This program, whose image is also the node observer's and the intake's.
 pub const HARNESS: &str = "flora-bench";
 
@@ -34,5 +44,19 @@ impl Images {
             .get(name)
             .cloned()
             .unwrap_or_else(|| pinned.to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    #[test]
+    fn what_is_built_is_what_the_script_builds() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let script = std::fs::read_to_string(root.join("deploy/images/build")).unwrap();
+        let all = format!("names=({})\n", BUILT.join(" "));
+        assert!(script.contains(&all), "{all}");
     }
 }

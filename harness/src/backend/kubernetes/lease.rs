@@ -1,16 +1,17 @@
 //! Leases keep two runs off the same nodes: one for each node that is taken,
-//! renewed while the run lives.
+//! renewed while the run lives. A run that has nodes made holds one of its own
+//! before there is anything else of it.
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
-use serde_json::json;
+use kube::api::{Api, DeleteParams, ListParams, PostParams};
 
 use super::client::{ApiError, code};
-use super::object::{FIELD_MANAGER, OWNER};
+use super::object::OWNER;
 use super::owner;
 
 /// The namespace of the leases: one that every cluster has, since the run's own goes with the run.
@@ -19,8 +20,10 @@ pub const NAMESPACE: &str = "default";
 const SECONDS: i32 = 60;
 /// Time between two renewals.
 const RENEWAL: Duration = Duration::from_secs(15);
+/// What is in front of the node in the name of a node's lease.
+const OF_NODE: &str = "flora-bench-";
 
-/// What became of the wish to take a node.
+/// What became of the wish to take a lease.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Claim {
     /// It is ours.
@@ -29,25 +32,45 @@ pub enum Claim {
     Held(String),
 }
 
+/// What became of the wish to keep one.
+#[derive(Debug, Eq, PartialEq)]
+enum Renewal {
+    /// It holds again.
+    Renewed,
+    /// Somebody changed it at the same moment; the next look says what it is now.
+    Unknown,
+    /// It is no more ours: what it is instead.
+    Lost(String),
+}
+
 /// The name of a node's lease.
-pub fn name(node: &str) -> String {
-    format!("flora-bench-{node}")
+pub fn of_node(node: &str) -> String {
+    format!("{OF_NODE}{node}")
+}
+
+/// The name of the lease of a run itself. No node's is called so, for want of the hyphen.
+pub fn of_run(owner: &str) -> String {
+    format!("flora-bench.{owner}")
+}
+
+/// The node that a lease is about; none for that of a run itself.
+pub fn node(lease: &Lease) -> Option<&str> {
+    lease.metadata.name.as_deref()?.strip_prefix(OF_NODE)
 }
 
 fn api(client: &kube::Client) -> Api<Lease> {
     Api::namespaced(client.clone(), NAMESPACE)
 }
 
-/// Takes a node for an owner, from a run that has ended too.
+/// Takes the lease of that name for an owner, from a run that has ended too.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn claim(client: &kube::Client, node: &str, owner: &str) -> Result<Claim, ApiError> {
-    let name = name(node);
+pub async fn claim(client: &kube::Client, name: &str, owner: &str) -> Result<Claim, ApiError> {
     let failed = |error| ApiError::new(format!("take the lease {NAMESPACE}/{name}"), error);
     let mut lease = Lease {
         metadata: ObjectMeta {
-            name: Some(name.clone()),
+            name: Some(name.to_owned()),
             labels: Some([(OWNER.to_owned(), owner.to_owned())].into()),
             ..ObjectMeta::default()
         },
@@ -64,7 +87,7 @@ pub async fn claim(client: &kube::Client, node: &str, owner: &str) -> Result<Cla
         Err(error) if code(&error) == Some(409) => {}
         Err(error) => return Err(failed(error)),
     }
-    let Some(standing) = api(client).get_opt(&name).await.map_err(failed)? else {
+    let Some(standing) = api(client).get_opt(name).await.map_err(failed)? else {
         // Given back a moment ago: whoever comes next has it.
         return Ok(Claim::Held("a run that just ended".into()));
     };
@@ -75,7 +98,7 @@ pub async fn claim(client: &kube::Client, node: &str, owner: &str) -> Result<Cla
     // Only what was looked at is replaced: of two that find it free, one wins.
     lease.metadata.resource_version = standing.metadata.resource_version;
     match api(client)
-        .replace(&name, &PostParams::default(), &lease)
+        .replace(name, &PostParams::default(), &lease)
         .await
     {
         Ok(_) => Ok(Claim::Taken),
@@ -121,21 +144,21 @@ pub async fn list(client: &kube::Client) -> Result<Vec<Lease>, ApiError> {
     Ok(listed.items)
 }
 
-/// Gives a node back that an owner holds; what is not there, or somebody else's, is left alone.
+/// Gives up the lease of that name where an owner holds it, and says whether one did; what is
+/// not there, or somebody else's, is left alone.
 ///
 /// # Errors
 /// When the API server refuses it.
-pub async fn release(client: &kube::Client, node: &str, owner: &str) -> Result<(), ApiError> {
-    let name = name(node);
-    let standing = api(client).get_opt(&name).await;
+pub async fn release(client: &kube::Client, name: &str, owner: &str) -> Result<bool, ApiError> {
+    let standing = api(client).get_opt(name).await;
     let standing = standing
         .map_err(|error| ApiError::new(format!("get the lease {NAMESPACE}/{name}"), error))?;
     if standing.is_none_or(|lease| holder(&lease) != owner) {
-        return Ok(());
+        return Ok(false);
     }
-    match api(client).delete(&name, &DeleteParams::default()).await {
-        Ok(_) => Ok(()),
-        Err(error) if code(&error) == Some(404) => Ok(()),
+    match api(client).delete(name, &DeleteParams::default()).await {
+        Ok(_) => Ok(true),
+        Err(error) if code(&error) == Some(404) => Ok(true),
         Err(error) => Err(ApiError::new(
             format!("delete the lease {NAMESPACE}/{name}"),
             error,
@@ -143,27 +166,111 @@ pub async fn release(client: &kube::Client, node: &str, owner: &str) -> Result<(
     }
 }
 
-/// Renews the leases of these nodes for as long as it is not aborted.
-pub async fn keep(client: kube::Client, nodes: Vec<String>, owner: String) {
+/// Renews the leases of these names for as long as it is not aborted; ends when one of them is no
+/// more the owner's, and says what it is then.
+pub async fn keep(client: kube::Client, names: Vec<String>, owner: String) -> String {
     loop {
         tokio::time::sleep(RENEWAL).await;
-        for node in &nodes {
-            let renewed = json!({"spec": {"holderIdentity": owner, "renewTime": MicroTime(Timestamp::now())}});
-            let patch = Patch::Merge(&renewed);
-            let params = PatchParams {
-                field_manager: Some(FIELD_MANAGER.to_owned()),
-                ..PatchParams::default()
-            };
-            if let Err(error) = api(&client).patch(&name(node), &params, &patch).await {
-                log::debug!("cannot renew the lease of node {node}: {error}");
+        // Together, so that an answer that does not come costs no other lease its time.
+        let renewed = names.clone().into_iter().map(|name| {
+            let (client, owner) = (client.clone(), owner.clone());
+            async move {
+                let renewal = renew(&client, &name, &owner).await;
+                (name, renewal)
+            }
+        });
+        for (name, renewal) in join_all(renewed).await {
+            match renewal {
+                Ok(Renewal::Renewed) => {}
+                Ok(Renewal::Unknown) => log::debug!("the lease {NAMESPACE}/{name} was changed"),
+                Ok(Renewal::Lost(now)) => return format!("the lease {NAMESPACE}/{name} {now}"),
+                Err(error) => log::debug!("{error}"),
             }
         }
+    }
+}
+
+/// Renews a lease that is the owner's still. One that ran out is the first one's who takes it,
+/// and a run that slept must not take it back.
+async fn renew(client: &kube::Client, name: &str, owner: &str) -> Result<Renewal, ApiError> {
+    let failed = |error| ApiError::new(format!("renew the lease {NAMESPACE}/{name}"), error);
+    let Some(mut lease) = api(client).get_opt(name).await.map_err(failed)? else {
+        return Ok(Renewal::Lost("is gone".into()));
+    };
+    let holder = holder(&lease);
+    if holder != owner {
+        return Ok(Renewal::Lost(format!("is held by the run of {holder}")));
+    }
+    let spec = lease.spec.get_or_insert_default();
+    spec.renew_time = Some(MicroTime(Timestamp::now()));
+    // With the version that was looked at: whoever took it in between has it.
+    match api(client)
+        .replace(name, &PostParams::default(), &lease)
+        .await
+    {
+        Ok(_) => Ok(Renewal::Renewed),
+        Err(error) if code(&error) == Some(409) => Ok(Renewal::Unknown),
+        Err(error) => Err(failed(error)),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::backend::kubernetes::mock;
+    use serde_json::json;
+
+    #[test]
+    fn a_run_is_no_node() {
+        let named = |name: String| Lease {
+            metadata: ObjectMeta {
+                name: Some(name),
+                ..ObjectMeta::default()
+            },
+            ..Lease::default()
+        };
+        assert_eq!(node(&named(of_node("n1"))), Some("n1"));
+        assert_eq!(node(&named(of_run("host-0a1b2c3d-1-2"))), None);
+    }
+
+    /// What the lease is when it is to be renewed, and what comes of it.
+    async fn renewed(holder: Option<&'static str>, answer: u16) -> (Renewal, Vec<mock::Asked>) {
+        let (cluster, log) = mock::cluster(move |asked: &mock::Asked, _| {
+            let Some(holder) = holder else {
+                return mock::refusal(404, "NotFound", "it is not there");
+            };
+            if asked.what.starts_with("PUT") && answer != 200 {
+                return mock::refusal(answer, "Conflict", "it was changed");
+            }
+            let lease = json!({
+                "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+                "metadata": {"name": "flora-bench-n1", "resourceVersion": "7"},
+                "spec": {"holderIdentity": holder, "leaseDurationSeconds": 60},
+            });
+            (200, lease.to_string())
+        })
+        .await;
+        let renewal = renew(&cluster.client, "flora-bench-n1", "host-1-2").await;
+        let asked = log.lock().unwrap().clone();
+        (renewal.unwrap(), asked)
+    }
+
+    #[tokio::test]
+    async fn only_what_is_ours_still_is_renewed() {
+        let (renewal, asked) = renewed(Some("host-1-2"), 200).await;
+        assert_eq!(renewal, Renewal::Renewed);
+        assert!(asked[1].what.starts_with("PUT"), "{asked:?}");
+        assert_eq!(asked[1].body["metadata"]["resourceVersion"], "7");
+        assert!(asked[1].body["spec"]["renewTime"].is_string(), "{asked:?}");
+        let (renewal, asked) = renewed(Some("elsewhere-1-2"), 200).await;
+        let lost = "is held by the run of elsewhere-1-2";
+        assert_eq!(renewal, Renewal::Lost(lost.into()));
+        assert_eq!(asked.len(), 1, "it is not taken back: {asked:?}");
+        let (renewal, _) = renewed(None, 200).await;
+        assert_eq!(renewal, Renewal::Lost("is gone".into()));
+        // Of two that write at the same time one wins, and the next look says which.
+        assert_eq!(renewed(Some("host-1-2"), 409).await.0, Renewal::Unknown);
+    }
 
     #[test]
     fn a_lease_that_nobody_renews_runs_out() {

@@ -16,12 +16,14 @@ use kube::api::{Api, PostParams};
 use kube::core::{ApiResource, DynamicObject};
 
 use super::client::{ApiError, code, is_transient};
-use super::groups::Group;
+use super::groups::{self, Group};
 use super::images::Images;
 use super::object::Run;
-use super::{Cluster, ClusterError, RolePod, Window};
+use super::{Cluster, ClusterError, RolePod, Window, system};
 use crate::error;
 use crate::load::{LoadResult, LoadSpec, k6};
+use crate::plan::Plan;
+use crate::scenario::Scenario;
 
 pub mod job;
 pub mod test_run;
@@ -91,6 +93,41 @@ pub struct LoadOrder {
     pub millicpus: u32,
     /// Where k6 writes its metrics to; none without VictoriaMetrics.
     pub remote_write: Option<String>,
+}
+
+/// Characters of an arm's name that are kept: more stands before and behind it.
+const ARM_MAX: usize = 30;
+
+/// A name that no other trial of the run has, in the characters that objects' names are made of
+/// (RFC 1123): those of a Service, which the operator names after it, are the fewest.
+pub fn name(trial: u32, arm: &str) -> String {
+    let plain = arm.chars().map(|c| c.to_ascii_lowercase());
+    let plain = plain.map(|c| if c.is_ascii_alphanumeric() { c } else { '-' });
+    let arm: String = plain.take(ARM_MAX).collect();
+    format!("t{trial}-{arm}").trim_end_matches('-').to_owned()
+}
+
+impl LoadOrder {
+    /// The load of a plan's trial on a target in this namespace, as a plan knows it: by itself on its
+    /// node, and written nowhere.
+    pub fn of(plan: &Plan, arm: &Scenario, trial: u32, namespace: &str, images: &Images) -> Self {
+        LoadOrder {
+            name: name(trial, &arm.name),
+            trial,
+            arm: arm.name.clone(),
+            spec: LoadSpec::new(
+                &arm.load,
+                &system::url(arm, namespace),
+                plan.load.rate,
+                plan.warmup_seconds,
+                plan.measure_seconds,
+            ),
+            images: LoadImages::of(images),
+            group: Group::named(groups::LOAD),
+            millicpus: MILLICPUS,
+            remote_write: None,
+        }
+    }
 }
 
 /// What came of a trial's load.

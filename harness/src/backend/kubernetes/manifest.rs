@@ -9,26 +9,12 @@ use serde_json::{Map, Value, json};
 
 use super::groups::Group;
 use super::images::Images;
+use super::kind;
 use super::object::{Run, object};
+use super::{ClusterError, target};
+use crate::scenario::Scenario;
 use crate::scenario::placeholder::{self, Placeholder};
 
-/// Kinds that belong to no namespace, of those that agents bring.
-const CLUSTER_SCOPED: [&str; 14] = [
-    "APIService",
-    "CSIDriver",
-    "ClusterRole",
-    "ClusterRoleBinding",
-    "CustomResourceDefinition",
-    "IngressClass",
-    "MutatingWebhookConfiguration",
-    "Namespace",
-    "PersistentVolume",
-    "PriorityClass",
-    "RuntimeClass",
-    "StorageClass",
-    "ValidatingAdmissionPolicy",
-    "ValidatingWebhookConfiguration",
-];
 /// The order in which kinds are applied; what is not named comes after, in the order of the files.
 const FIRST: [&str; 9] = [
     "CustomResourceDefinition",
@@ -106,8 +92,46 @@ impl Document {
     }
 
     fn is_cluster_scoped(&self) -> bool {
-        CLUSTER_SCOPED.contains(&self.kind())
+        let api_version = self.value["apiVersion"].as_str().unwrap_or_default();
+        kind::is_cluster_scoped(api_version, self.kind())
     }
+}
+
+/// The documents of an arm's manifests. An agent that has none and is no part of
+/// the target can't run in a cluster, nor can a target that is told what only one machine knows.
+///
+/// # Errors
+/// When it can't, or a manifest can't be used.
+pub fn documents(arm: &Scenario) -> Result<Vec<Document>, ClusterError> {
+    let mut documents = Vec::new();
+    for path in arm.kubernetes.iter().flat_map(|said| &said.manifests) {
+        documents.extend(read(path)?);
+    }
+    let cannot = |why: String| {
+        let name = &arm.name;
+        Err(ClusterError::Missing(format!(
+            "{name} can't run in a cluster: {why}"
+        )))
+    };
+    if let Some(agent) = &arm.agent
+        && documents.is_empty()
+        && !agent.processes.is_empty()
+    {
+        return cannot("its scenario has no `kubernetes.manifests` for its agent".into());
+    }
+    let words = target::environment(arm).values();
+    let mut words = words.flat_map(|text| placeholder::find(text).unwrap_or_default());
+    match words.find(|word| is_of_one_machine(*word)) {
+        None => Ok(documents),
+        Some(word) => cannot(format!(
+            "its target's environment has {word}, which is known on one machine only; say with `kubernetes.env` what it is there"
+        )),
+    }
+}
+
+/// Whether a word stands for something of processes on one machine, and for nothing in a cluster.
+fn is_of_one_machine(word: Placeholder) -> bool {
+    !word.precedes_target() || matches!(word, Placeholder::AgentPort | Placeholder::Scenarios)
 }
 
 /// The documents of a file.
@@ -243,8 +267,7 @@ fn check(document: &Document, value: &Value) -> Result<(), ManifestError> {
     texts(&mut copy, &|text| {
         // Other words in braces are the vendor's own.
         let _ = placeholder::fill(text, |found| {
-            let of_a_machine = [Placeholder::AgentPort, Placeholder::Scenarios];
-            if !found.precedes_target() || of_a_machine.contains(&found) {
+            if is_of_one_machine(found) {
                 **seen.borrow_mut() = Some(found);
             }
             String::new()
@@ -376,6 +399,7 @@ fn merge(into: &mut Value, from: &Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::wire;
     use std::collections::BTreeMap;
 
     const TEXT: &str = r#"
@@ -482,6 +506,31 @@ metadata: {name: agent}
             let message = patched(text).unwrap_err().to_string();
             assert!(message.starts_with(expected), "{message}");
         }
+    }
+
+    #[test]
+    fn a_scenario_of_one_machine_is_refused() {
+        let refusal = |text: &str| {
+            let arm = wire::parse(Path::new("s.yaml"), text).unwrap();
+            documents(&arm).err().map(|error| error.to_string())
+        };
+        let agent = "agent:\n  version: '1'\n  processes: [{name: a, command: [a]}]\n";
+        let port = "target:\n  env: {TO: 'http://127.0.0.1:{agent_port}'}\n";
+        for (text, expected) in [
+            (agent, "no `kubernetes.manifests`"),
+            (port, "has {agent_port}"),
+        ] {
+            let message = refusal(&format!("question: q\n{text}")).unwrap();
+            assert!(
+                message.starts_with("s can't run in a cluster: "),
+                "{message}"
+            );
+            assert!(message.contains(expected), "{message}");
+        }
+        // What it is in a cluster stands in its place.
+        let told = format!("question: q\n{port}kubernetes:\n  env: {{TO: 'http://agent:1'}}\n");
+        assert_eq!(refusal(&told), None);
+        assert_eq!(refusal("question: q\n"), None);
     }
 
     #[test]

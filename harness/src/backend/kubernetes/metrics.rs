@@ -7,7 +7,7 @@
 //! before its edges mean much.
 //!
 //! # Layout
-//! - [`Metrics`]: one of the run's own, or one that is given
+//! - [`Metrics`]: the run's own
 //! - [`scrape`]: what is scraped
 //! - [`objects`]: its own objects
 //! - [`fallback`]: a trial's samples from cAdvisor's series, without a cluster
@@ -18,18 +18,18 @@ use kube::core::DynamicObject;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use super::client::is_transient;
+use super::client::{ApiError, is_transient};
 use super::groups::Group;
 use super::images::Images;
 use super::object::{ROLE, Run, USER, container_security, object, pod_security};
 use super::wait::{self, Trouble};
-use super::{Cluster, ClusterError, Scene, Window, apply, observer, proxy};
+use super::{Cluster, ClusterError, Scene, Window, apply, proxy};
 use crate::error;
 use crate::exporter::label_value;
 use crate::sample::{Phase, Reading, Sample, Subject};
 use crate::victoria_metrics::client::parse;
 use crate::victoria_metrics::cross_check::cpu_seconds_per_request;
-use crate::victoria_metrics::{Selectors, Series, ServerUrl};
+use crate::victoria_metrics::{Selectors, Series};
 
 pub mod fallback;
 pub mod scrape;
@@ -49,29 +49,13 @@ const POLL: Duration = Duration::from_millis(250);
 /// reading, a scrape, and until they are visible.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// A VictoriaMetrics that a run can ask.
+/// A VictoriaMetrics that a run can ask: its own, through the API server.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Metrics {
     /// Where k6 writes to, as pods reach it.
     pub remote_write: String,
-    /// How the harness reaches it.
-    pub access: Access,
-}
-
-/// How the harness reaches it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// A Service, through the API server.
-    Service {
-        /// Its namespace.
-        namespace: String,
-        /// Its name.
-        name: String,
-        /// Its port.
-        port: u16,
-    },
-    /// An address that the harness reaches by itself.
-    Url(ServerUrl),
+    /// The namespace of its Service.
+    namespace: String,
 }
 
 impl Metrics {
@@ -79,34 +63,7 @@ impl Metrics {
     pub fn own(run: &Run) -> Self {
         Metrics {
             remote_write: format!("http://{NAME}.{}.svc:{PORT}/api/v1/write", run.namespace),
-            access: Access::Service {
-                namespace: run.namespace.clone(),
-                name: NAME.into(),
-                port: PORT,
-            },
-        }
-    }
-
-    /// One that is there already. An address of a Service
-    /// (`http://NAME.NAMESPACE.svc:PORT`) is reached through the API server,
-    /// any other must be one that the harness and pods reach alike.
-    pub fn given(url: &ServerUrl) -> Self {
-        let text = url.to_string();
-        let host = text.strip_prefix("http://").unwrap_or(&text);
-        let (host, path) = host.split_once('/').unwrap_or((host, ""));
-        let (host, port) = host.split_once(':').unwrap_or((host, "80"));
-        let parts: Vec<&str> = host.split('.').collect();
-        let access = match (&parts[..], port.parse()) {
-            ([name, namespace, "svc", ..], Ok(port)) if path.is_empty() => Access::Service {
-                namespace: (*namespace).into(),
-                name: (*name).into(),
-                port,
-            },
-            _ => Access::Url(url.clone()),
-        };
-        Metrics {
-            remote_write: url.remote_write(),
-            access,
+            namespace: run.namespace.clone(),
         }
     }
 
@@ -120,19 +77,6 @@ impl Metrics {
         selector: &str,
         (start, end): (f64, f64),
     ) -> Result<Vec<Series>, ClusterError> {
-        let (namespace, name, port) = match &self.access {
-            Access::Service {
-                namespace,
-                name,
-                port,
-            } => (namespace, name, *port),
-            Access::Url(url) => {
-                let client = crate::victoria_metrics::Client::new(url.clone());
-                let client = client.map_err(|error| failed(&error))?;
-                let raw = client.raw(selector, start, end).await;
-                return raw.map_err(|error| failed(&error));
-            }
-        };
         // As the client does: more than is wanted, and what lies inside is kept.
         let range = ((end - start).max(0.0) * 1e3).ceil() as u64 + 2;
         let promql = format!("{selector}[{range}ms]");
@@ -141,7 +85,7 @@ impl Metrics {
             .append_pair("query", &promql)
             .append_pair("time", &format!("{:.3}", end + 0.001));
         let path = format!("api/v1/query?{}", url.query().unwrap_or_default());
-        let text = proxy::service(cluster, (namespace, name), port, &path).await?;
+        let text = self.get(cluster, &path).await?;
         let mut series = parse(&text)
             .map_err(|reason| ClusterError::Metrics(format!("`{promql}`: {reason}")))?;
         for one in &mut series {
@@ -153,18 +97,13 @@ impl Metrics {
 
     /// Makes fresh rows visible; one that can't be told is waited for instead.
     async fn flush(&self, cluster: &Cluster) {
-        if let Access::Service {
-            namespace,
-            name,
-            port,
-        } = &self.access
-        {
-            let path = "internal/force_flush";
-            let flushed = proxy::service(cluster, (namespace, name), *port, path).await;
-            if let Err(error) = flushed {
-                log::debug!("no flush: {error}");
-            }
+        if let Err(error) = self.get(cluster, "internal/force_flush").await {
+            log::debug!("no flush: {error}");
         }
+    }
+
+    async fn get(&self, cluster: &Cluster, path: &str) -> Result<String, ApiError> {
+        proxy::service(cluster, (&self.namespace, NAME), PORT, path).await
     }
 }
 
@@ -278,22 +217,21 @@ pub fn objects(run: &Run, images: &Images, group: &Group) -> Vec<DynamicObject> 
 ///
 /// # Errors
 /// When it does not start.
-pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>, ClusterError> {
+pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Metrics, ClusterError> {
     for object in objects(&cluster.run, &cluster.images, group) {
         apply::apply(cluster, &object).await?;
     }
     let metrics = Metrics::own(&cluster.run);
     let began = Instant::now();
     let deadline = began + START;
-    let here = (cluster.run.namespace.as_str(), NAME);
     loop {
-        match proxy::service(cluster, here, PORT, "health").await {
-            Ok(_) => return Ok(Some(metrics)),
+        match metrics.get(cluster, "health").await {
+            Ok(_) => return Ok(metrics),
             // A service without a ready pod answers 503.
             Err(error) if is_transient(&error.source) && Instant::now() < deadline => {
                 let pods = cluster.run.selector(Some(ROLE_NAME), None);
                 let waited = began.elapsed();
-                let trouble = wait::trouble_of(cluster, here.0, &pods, waited).await;
+                let trouble = wait::trouble_of(cluster, &metrics.namespace, &pods, waited).await;
                 if let Ok(Some(Trouble { fatal: true, text })) = trouble {
                     return Err(ClusterError::Metrics(format!("it {text}")));
                 }
@@ -301,7 +239,7 @@ pub async fn deploy(cluster: &Cluster, group: &Group) -> Result<Option<Metrics>,
             Err(error) => {
                 return Err(ClusterError::Metrics(format!(
                     "it is not ready after {START:?}: {error}; see `kubectl -n {} get pods`, or name another image with --image {NAME}=REFERENCE",
-                    here.0
+                    metrics.namespace
                 )));
             }
         }
@@ -365,7 +303,7 @@ pub async fn cross_check(
 }
 
 /// What VictoriaMetrics has to say of a trial: a second opinion where node
-/// observers run, and all of its readings where there is none.
+/// observers run, and all of its readings where there are none.
 ///
 /// # Errors
 /// When VictoriaMetrics does not answer, or has too few samples in the window.
@@ -373,8 +311,9 @@ pub async fn read(
     cluster: &Cluster,
     metrics: &Metrics,
     scene: &Scene,
+    observed: bool,
 ) -> Result<Vec<Sample>, ClusterError> {
-    if observer::runs_on(cluster, &scene.node).await? {
+    if observed {
         return Ok(vec![cross_check(cluster, metrics, scene).await?]);
     }
     stand_in(cluster, metrics, scene).await
@@ -444,27 +383,6 @@ mod tests {
         );
     }
 
-    #[test]
-    fn a_service_is_reached_through_the_api_server() {
-        let access = |url: &str| Metrics::given(&url.parse().unwrap()).access;
-        let service = Access::Service {
-            namespace: "monitoring".into(),
-            name: "vm".into(),
-            port: 8428,
-        };
-        assert_eq!(access("http://vm.monitoring.svc:8428"), service);
-        assert_eq!(
-            access("http://vm.monitoring.svc.cluster.local:8428/"),
-            service
-        );
-        for other in [
-            "http://10.0.0.1:8428",
-            "http://vm.monitoring.svc:8428/select/0",
-        ] {
-            assert!(matches!(access(other), Access::Url(_)), "{other}");
-        }
-    }
-
     fn answer(points: &[(f64, f64)]) -> String {
         let values: Vec<_> = points
             .iter()
@@ -507,7 +425,11 @@ mod tests {
             },
         };
         let metrics = Metrics::own(&cluster.run);
-        let found = cross_check(&cluster, &metrics, &scene).await.unwrap();
+        // Beside observers that is all that is read: their CPU time and cAdvisor's must not meet.
+        let read = read(&cluster, &metrics, &scene, true).await.unwrap();
+        let [found] = &read[..] else {
+            panic!("{read:?}");
+        };
         assert!((found.value - 0.5 / 200.0).abs() < 1e-12, "{found:?}");
         assert_eq!((found.trial, found.subject), (4, Subject::Target));
         let asked = log.lock().unwrap();

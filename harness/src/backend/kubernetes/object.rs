@@ -22,7 +22,7 @@ pub const FIELD_MANAGER: &str = "flora-bench";
 pub struct Run {
     /// The run's namespace.
     pub namespace: String,
-    /// Who made it, as a label's value: host, process and its start.
+    /// Who made it, as a label's value: host, its boot, process and its start.
     pub owner: String,
 }
 
@@ -51,6 +51,18 @@ impl Run {
         }
         selector
     }
+}
+
+/// A namespace of a run's own.
+pub fn namespace(run: &Run, name: &str) -> DynamicObject {
+    let mut labels = run.labels("run", None);
+    // Agents read the node; the stricter levels forbid that.
+    labels["pod-security.kubernetes.io/enforce"] = "privileged".into();
+    object(json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {"name": name, "labels": labels},
+    }))
 }
 
 /// Thousandths of a CPU, from how Kubernetes writes CPUs: `2`, `1930m`.

@@ -99,14 +99,32 @@ pub fn objects(run: &Run, images: &Images) -> Vec<DynamicObject> {
     }))]
 }
 
-/// Applies the observers and waits until each of these nodes has one that answers.
+/// Applies the observers and waits until each of these nodes has one that answers. Where that fails,
+/// none stays: one that comes too late would cost what nobody accounts for.
 ///
 /// # Errors
 /// When policy forbids access to the host, or one does not start; the caller
 /// goes on with cAdvisor's figures and says so.
 pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, ClusterError> {
-    for object in objects(&cluster.run, &cluster.images) {
-        apply::apply(cluster, &object).await?;
+    let objects = objects(&cluster.run, &cluster.images);
+    let started = start(cluster, &objects, nodes).await;
+    if started.is_err() {
+        for object in &objects {
+            if let Err(error) = apply::delete(cluster, object).await {
+                log::warn!("the node observers stay until the run's end: {error}");
+            }
+        }
+    }
+    started
+}
+
+async fn start(
+    cluster: &Cluster,
+    objects: &[DynamicObject],
+    nodes: &[String],
+) -> Result<Observers, ClusterError> {
+    for object in objects {
+        apply::apply(cluster, object).await?;
     }
     let deadline = Instant::now() + START;
     let mut observers = Observers::default();
@@ -138,14 +156,6 @@ pub async fn deploy(cluster: &Cluster, nodes: &[String]) -> Result<Observers, Cl
     });
     observers.sources = try_join_all(asked).await?.into_iter().collect();
     Ok(observers)
-}
-
-/// Whether a node has an observer.
-///
-/// # Errors
-/// When the API server refuses to say.
-pub async fn runs_on(cluster: &Cluster, node: &str) -> Result<bool, ClusterError> {
-    Ok(running(&list(cluster).await?).contains_key(node))
 }
 
 /// The observers' pods; none while the API server is away.
@@ -352,9 +362,13 @@ mod tests {
     /// What a namespace's policy has against the host's directories is told, and at once.
     #[tokio::test]
     async fn a_policy_that_forbids_it_is_quoted() {
-        let (cluster, _) = mock::cluster(|asked: &mock::Asked, _| {
+        let (cluster, log) = mock::cluster(|asked: &mock::Asked, _| {
             if asked.what.starts_with("PATCH") {
                 return (200, asked.body.to_string());
+            }
+            if asked.what.starts_with("DELETE") {
+                let gone = json!({"kind": "Status", "apiVersion": "v1", "status": "Success"});
+                return (200, gone.to_string());
             }
             let event = json!({
                 "apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"},
@@ -372,5 +386,9 @@ mod tests {
             error.contains("n1") && error.contains("PodSecurity"),
             "{error}"
         );
+        let asked = log.lock().unwrap();
+        let last = &asked.last().unwrap().what;
+        let gone = "DELETE /apis/apps/v1/namespaces/bench/daemonsets/observer";
+        assert!(last.starts_with(gone), "none of it stays: {last}");
     }
 }

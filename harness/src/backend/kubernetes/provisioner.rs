@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::apply::{self, ApplyError};
 use super::client::ApiError;
+use super::images::Images;
 use super::object::{Run, object};
 use super::wait::{self, State};
 use super::{Cluster, ClusterError};
@@ -65,8 +66,13 @@ impl std::str::FromStr for NodeClass {
 }
 
 impl Provisioner {
+    /// How many nodes a run of so many arms has made: one for each, one for load, one for monitoring.
+    pub fn nodes(arms: usize) -> usize {
+        arms + 2
+    }
+
     /// What it applies for so many nodes: the `NodePool`, and pods that ask for one node each.
-    pub fn objects(&self, run: &Run, nodes: usize, pause: &str) -> Vec<DynamicObject> {
+    pub fn objects(&self, run: &Run, images: &Images, nodes: usize) -> Vec<DynamicObject> {
         let Provisioner::Karpenter(class) = self else {
             return Vec::new();
         };
@@ -116,7 +122,7 @@ impl Provisioner {
                                 "labelSelector": {"matchLabels": labels},
                             }],
                         }},
-                        "containers": [{"name": "pause", "image": pause}],
+                        "containers": [{"name": "pause", "image": images.or("pause", PAUSE)}],
                     },
                 },
             },
@@ -134,7 +140,7 @@ impl Provisioner {
         cluster: &Cluster,
         nodes: usize,
     ) -> Result<Option<String>, ClusterError> {
-        let objects = self.objects(&cluster.run, nodes, &cluster.images.or("pause", PAUSE));
+        let objects = self.objects(&cluster.run, &cluster.images, nodes);
         for object in &objects {
             match apply::apply(cluster, object).await {
                 Ok(_) => {}
@@ -200,7 +206,7 @@ mod tests {
             namespace: "run".into(),
             owner: "me-1-2".into(),
         };
-        let objects = provisioner.objects(&run, 3, PAUSE);
+        let objects = provisioner.objects(&run, &Images::default(), 3);
         let spec = &objects[0].data["spec"];
         assert_eq!(
             spec["template"]["spec"]["requirements"][1]["values"][0],
@@ -208,7 +214,8 @@ mod tests {
         );
         assert_eq!(spec["disruption"]["consolidateAfter"], "Never");
         assert_eq!(objects[1].data["spec"]["replicas"], 3);
-        assert_eq!(Provisioner::Existing.objects(&run, 3, PAUSE), []);
+        let existing = Provisioner::Existing.objects(&run, &Images::default(), 3);
+        assert_eq!(existing, []);
         assert!("default".parse::<NodeClass>().is_err());
     }
 }

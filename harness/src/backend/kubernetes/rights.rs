@@ -40,7 +40,8 @@ const fn right(
 
 const OWN: &[&str] = &["get", "list", "create", "patch", "delete"];
 
-/// Everything that a run with the bundled agents does. `deploy/rbac.yaml` grants exactly this.
+/// Everything that a run with the bundled agents does on nodes that are there. `deploy/rbac.yaml`
+/// grants exactly this, [`OPERATOR`] and [`KARPENTER`].
 pub const NEEDED: &[Right] = &[
     right(
         "",
@@ -57,7 +58,7 @@ pub const NEEDED: &[Right] = &[
     Right {
         group: "coordination.k8s.io",
         resource: "leases",
-        verbs: &["get", "list", "create", "update", "patch", "delete"],
+        verbs: &["get", "list", "create", "update", "delete"],
         namespace: Some(lease::NAMESPACE),
         purpose: "keeping two runs off the same nodes",
     },
@@ -161,6 +162,14 @@ pub const OPERATOR: &[Right] = &[right(
         "deletecollection",
     ],
     "load by the k6 operator",
+)];
+
+/// What only `--provisioner karpenter` needs.
+pub const KARPENTER: &[Right] = &[right(
+    "karpenter.sh",
+    "nodepools",
+    OWN,
+    "nodes that are made for a run",
 )];
 
 impl std::fmt::Display for Right {

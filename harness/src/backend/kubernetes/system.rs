@@ -9,7 +9,7 @@ use kube::core::DynamicObject;
 use serde_json::json;
 
 use super::client::{ApiError, is_transient, reason};
-use super::groups::{self, Group};
+use super::groups::{self, Group, GroupError};
 use super::load::job;
 use super::load::watch::role_pod;
 use super::manifest::{self, Document};
@@ -25,6 +25,7 @@ use crate::observer::prometheus::Endpoint;
 use crate::observer::target::TargetMetrics;
 use crate::observer::telemetry::TelemetryReader;
 use crate::sample::Subject;
+use crate::scenario::kubernetes::Secret;
 use crate::scenario::placeholder::{self, Placeholder};
 use crate::scenario::{Scenario, Start, Telemetry};
 
@@ -71,6 +72,19 @@ impl Site<'_> {
     pub fn selector(&self) -> String {
         self.cluster.run.selector(None, Some(self.trial))
     }
+
+    /// Leaves the arm's nodes to nobody: while it is measured on another, nothing of it may be placed here.
+    pub async fn vacate(&self) {
+        let Cluster { client, run, .. } = self.cluster;
+        for node in &self.group.nodes {
+            match groups::assign(client, node, &run.owner, None).await {
+                Ok(()) => {}
+                // Said already, by what it ended.
+                Err(error @ GroupError::Lost { .. }) => log::debug!("{error}"),
+                Err(error) => log::warn!("node {node} stays {}'s: {error}", self.arm.name),
+            }
+        }
+    }
 }
 
 /// What a trial applied, the way it is taken down again.
@@ -88,13 +102,7 @@ impl Stage {
         for object in objects {
             // Noted down before, so that an interrupt in between leaves nothing.
             self.objects.push(object.clone());
-            if let Err(error) = apply::apply(cluster, &object).await {
-                // What is somebody else's was not touched and is not taken down.
-                if matches!(error, apply::ApplyError::Foreign { .. }) {
-                    self.objects.pop();
-                }
-                return Err(error.into());
-            }
+            apply::apply(cluster, &object).await?;
         }
         Ok(())
     }
@@ -133,8 +141,10 @@ pub struct System {
     pub url: String,
     /// The target's pod.
     pub target: RolePod,
-    /// The agent's pods.
+    /// The agent's pods on the target's node.
     pub agent: Vec<RolePod>,
+    /// Its pods on other nodes, which are no part of what a node pays.
+    pub elsewhere: Vec<RolePod>,
     /// The intake's, where there is one.
     pub intake: Option<RolePod>,
     /// The target's request counter.
@@ -182,12 +192,7 @@ pub fn objects(
     for secret in &said.secrets {
         let mut data = serde_json::Map::new();
         for (key, name) in &secret.variables {
-            let value = variable(name).ok_or_else(|| {
-                ClusterError::Missing(format!(
-                    "{} needs the environment variable {name}, for the Secret {}; set it and start again",
-                    arm.name, secret.name
-                ))
-            })?;
+            let value = secret_value(arm, secret, name, &variable)?;
             data.insert(key.clone(), value.into());
         }
         agent.push(object(json!({
@@ -223,6 +228,39 @@ pub fn objects(
         agent_first,
         target: target::objects(place, arm, images, &env),
     })
+}
+
+/// What a variable of the environment holds for a Secret.
+fn secret_value(
+    arm: &Scenario,
+    secret: &Secret,
+    name: &str,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<String, ClusterError> {
+    variable(name).ok_or_else(|| {
+        ClusterError::Missing(format!(
+            "{} needs the environment variable {name}, for the Secret {}; set it and start again",
+            arm.name, secret.name
+        ))
+    })
+}
+
+/// What an arm lacks to run in a cluster, as far as that can be told without one: what a run of all
+/// scenarios goes by.
+pub fn missing(
+    arm: &Scenario,
+    images: &super::images::Images,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Vec<String> {
+    let mut errors = Vec::new();
+    errors.extend(manifest::documents(arm).err());
+    for secret in arm.kubernetes.iter().flat_map(|said| &said.secrets) {
+        let values = secret.variables.values();
+        errors.extend(values.filter_map(|name| secret_value(arm, secret, name, &variable).err()));
+    }
+    let mut missing: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    missing.extend(target::lacks_image(arm, images));
+    missing
 }
 
 fn word_value(
@@ -274,7 +312,8 @@ impl System {
     pub async fn up(site: Site<'_>, stage: &mut Stage) -> Result<System, ClusterError> {
         let Site { cluster, arm, .. } = site;
         for node in &site.group.nodes {
-            groups::assign(&cluster.client, node, Some(&site.group.name)).await?;
+            let owner = &cluster.run.owner;
+            groups::assign(&cluster.client, node, owner, Some(&site.group.name)).await?;
         }
         let place = site.place();
         let objects = objects(
@@ -310,11 +349,9 @@ impl System {
             ClusterError::Missing("the target's pod went away as soon as it was ready".into())
         })?;
         let intake = one(Subject::Intake);
-        let agent: Vec<RolePod> = pods
-            .iter()
-            .filter(|pod| pod.subject == Subject::Agent)
-            .cloned()
-            .collect();
+        let agent = pods.iter().filter(|pod| pod.subject == Subject::Agent);
+        let (agent, elsewhere): (Vec<RolePod>, Vec<RolePod>) =
+            agent.cloned().partition(|pod| pod.node == target.node);
         let port = target::port(arm);
         let serves = |pods: &[String], port, path: &str| {
             Endpoint::pods(cluster.client.clone(), site.namespace, pods, port, path)
@@ -331,12 +368,11 @@ impl System {
             delivered: counts.clone().map(DeliveredReader::at),
             target,
             agent,
+            elsewhere,
             intake,
         };
-        if let Some(telemetry) = arm
-            .agent
-            .as_ref()
-            .and_then(|agent| agent.telemetry.as_ref())
+        if let Some(agent) = &arm.agent
+            && let Some(telemetry) = &agent.telemetry
         {
             let endpoint = match (telemetry, counts) {
                 (Telemetry::Intake(_), counts) => counts,
@@ -345,8 +381,12 @@ impl System {
             let fill = |text: &str| {
                 placeholder::fill(text, |word| word_value(word, arm, site.namespace, None))
             };
-            system.telemetry =
-                endpoint.map(|endpoint| TelemetryReader::at(endpoint, telemetry, fill));
+            if let Some(endpoint) = endpoint {
+                let reader = TelemetryReader::at(endpoint, telemetry, fill);
+                let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
+                served(arm, &reader, limit).await?;
+                system.telemetry = Some(reader);
+            }
         }
         Ok(system)
     }
@@ -474,6 +514,26 @@ impl System {
     }
 }
 
+/// Waits until an agent's counter can be read: its pods may be ready before they serve it.
+async fn served(
+    arm: &Scenario,
+    reader: &TelemetryReader,
+    limit: Duration,
+) -> Result<(), ClusterError> {
+    if tokio::time::timeout(limit, reader.ready()).await.is_ok() {
+        return Ok(());
+    }
+    match reader.requests().await {
+        Ok(_) => Ok(()),
+        Err(error) => Err(ClusterError::Missing(format!(
+            "the agent of {} did not serve {} within {limit:?} (`agent.startup_timeout`): {}",
+            arm.name,
+            reader.describe(),
+            error.source
+        ))),
+    }
+}
+
 fn is_workload(object: &DynamicObject) -> bool {
     let kind = object
         .types
@@ -524,7 +584,7 @@ impl Site<'_> {
     }
 
     /// Every pod of the trial, with its containers. One that carries no role is
-    /// an operator's work, and the agent's.
+    /// an operator's work, and the agent's; one that has done its work costs nothing any more.
     async fn pods(&self) -> Result<Vec<RolePod>, ClusterError> {
         let pods: Api<Pod> = Api::namespaced(self.cluster.client.clone(), self.namespace);
         let listed = pods.list(&ListParams::default()).await;
@@ -535,7 +595,8 @@ impl Site<'_> {
         let roles = listed.items.iter().filter_map(|pod| {
             let labels = pod.metadata.labels.clone().unwrap_or_default();
             let of_run = labels.get(OWNER) == Some(&self.cluster.run.owner);
-            if of_run && labels.get(TRIAL) != Some(&trial) {
+            let phase = pod.status.as_ref()?.phase.as_deref();
+            if (of_run && labels.get(TRIAL) != Some(&trial)) || phase == Some("Succeeded") {
                 return None;
             }
             let subject = match labels.get(ROLE).map(String::as_str) {
@@ -623,4 +684,69 @@ pub async fn images(cluster: &Cluster, pods: &[&RolePod]) -> Vec<(String, String
         }
     }
     images
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::images::Images;
+    use crate::backend::kubernetes::mock::{self, Asked};
+    use crate::scenario::{PrometheusCounter, wire};
+    use std::path::Path;
+
+    fn arm(text: &str) -> Scenario {
+        wire::parse(Path::new("flora.yaml"), text).unwrap()
+    }
+
+    #[test]
+    fn what_an_arm_lacks_is_told_without_a_cluster() {
+        let keyed = "question: q\ntarget: {program: nobodys-app}\nkubernetes:\n  secrets: [{name: key, variables: {k: KEY}}]\n";
+        let lacks = |variable: fn(&str) -> Option<String>| {
+            let missing = missing(&arm(keyed), &Images::default(), variable);
+            missing.join("; ")
+        };
+        let both = lacks(|_| None);
+        assert!(both.contains("the environment variable KEY"), "{both}");
+        assert!(both.contains("no image of nobodys-app"), "{both}");
+        let image = lacks(|name| (name == "KEY").then(|| "secret".to_owned()));
+        assert!(
+            !image.contains("KEY") && image.contains("no image"),
+            "{image}"
+        );
+        let plain = missing(&arm("question: q\n"), &Images::default(), |_| None);
+        assert_eq!(plain, [""; 0]);
+    }
+
+    /// What comes of waiting so long for a counter that is refused so often.
+    async fn waited(refused: usize, limit: Duration) -> Result<(), ClusterError> {
+        let (cluster, _) = mock::cluster(move |_: &Asked, before| {
+            if before < refused {
+                return mock::refusal(503, "ServiceUnavailable", "connection refused");
+            }
+            (200, "seen_total 0\n".to_owned())
+        })
+        .await;
+        let pods = ["flora-agent-0".to_owned()];
+        let endpoint = Endpoint::pods(cluster.client, "bench", &pods, 9464, "/metrics");
+        let counter = Telemetry::Prometheus(PrometheusCounter {
+            url: String::new(),
+            metric: "seen_total".into(),
+            labels: BTreeMap::new(),
+            settle_seconds: 0.0,
+        });
+        let reader = TelemetryReader::at(endpoint, &counter, str::to_owned);
+        served(&arm("question: q\n"), &reader, limit).await
+    }
+
+    #[tokio::test]
+    async fn an_agent_may_serve_its_counter_after_it_is_ready() {
+        let waits = waited(2, Duration::from_secs(30)).await;
+        assert!(waits.is_ok(), "{waits:?}");
+        let error = waited(usize::MAX, Duration::from_millis(300)).await;
+        let error = error.unwrap_err().to_string();
+        // The client tries a 503 again by itself, so that time runs out before the reason is told.
+        for part in ["the agent of flora", "seen_total", "no answer within 5s"] {
+            assert!(error.contains(part), "{part} not in: {error}");
+        }
+    }
 }

@@ -6,7 +6,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
 use super::groups::Group;
-use super::images::Images;
+use super::images::{self, Images};
 use super::object::{OWNER, ROLE, Run, TRIAL, USER, container_security, object, pod_security};
 use crate::experiment::Limits;
 use crate::scenario::Scenario;
@@ -62,6 +62,16 @@ pub fn image(arm: &Scenario, images: &Images) -> String {
         Some(image) => images.or(&arm.target.program, image),
         None => images.of(&arm.target.program),
     }
+}
+
+/// Why there is no image of a scenario's target, where none is given and this project makes none.
+pub fn lacks_image(arm: &Scenario, images: &Images) -> Option<String> {
+    let program = arm.target.program.as_str();
+    let said = arm.kubernetes.as_ref().is_some_and(|it| it.image.is_some());
+    let known = said || images.given(program).is_some() || images::BUILT.contains(&program);
+    (!known).then(|| {
+        format!("there is no image of {program}; name one with --image {program}=REFERENCE")
+    })
 }
 
 /// The target's environment before its placeholders are filled in.
@@ -150,6 +160,24 @@ fn resources(limits: Limits) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::scenario::wire;
+    use std::path::Path;
+
+    #[test]
+    fn an_image_that_nobody_makes_is_missed() {
+        let lacks = |text: &str, images: &Images| {
+            let arm = wire::parse(Path::new("s.yaml"), text).unwrap();
+            lacks_image(&arm, images).is_some()
+        };
+        let oldest = "question: q\ntarget: {program: target-app-go-oldest}\n";
+        assert!(lacks(oldest, &Images::default()));
+        let name = "target-app-go-oldest".to_owned();
+        let given = Images::new([(name, "registry.example/oldest:1".to_owned())].into());
+        assert!(!lacks(oldest, &given));
+        let said = format!("{oldest}kubernetes: {{image: registry.example/oldest:1}}\n");
+        assert!(!lacks(&said, &Images::default()));
+        assert!(!lacks("question: q\n", &Images::default()));
+    }
 
     #[test]
     fn what_is_limited_is_asked_for() {

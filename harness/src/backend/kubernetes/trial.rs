@@ -4,10 +4,9 @@ use std::cell::RefCell;
 
 use super::backend::KubernetesBackend;
 use super::load::{LoadOrder, LoadOutcome};
-use super::system::{self, Site, Stage, System};
+use super::system::{Site, Stage, System};
 use super::{Scene, load, metrics, observer};
 use crate::backend::{Observed, Sink, TrialError};
-use crate::load::LoadSpec;
 use crate::plan::{Plan, TrialPlan};
 use crate::sample::{Phase, Reading, Sample, Subject};
 use crate::trial::PhaseSpan;
@@ -68,18 +67,20 @@ impl KubernetesBackend {
             ..Observed::default()
         };
         let order = self.order(plan, site);
-        let mut cancel = self.cancel.clone();
         let outcome = tokio::select! {
+            // Nothing begins on nodes that are another run's by now.
+            biased;
+            error = self.ended() => Err(error),
             outcome = self.phases(site, &order, &mut stage, &mut observed, sink) => outcome,
-            _ = cancel.wait_for(|cancelled| *cancelled) => Err(TrialError::Interrupted),
         };
-        let start = self.clock.now();
+        let start = self.now();
         sink.borrow_mut().phase(Phase::Teardown, None);
         stage.down(&site).await;
+        site.vacate().await;
         observed.phases.push(PhaseSpan {
             phase: Phase::Teardown,
             start,
-            end: self.clock.now(),
+            end: self.now(),
         });
         outcome.map(|()| observed)
     }
@@ -92,12 +93,12 @@ impl KubernetesBackend {
         observed: &mut Observed,
         sink: &RefCell<&mut dyn Sink>,
     ) -> Result<(), TrialError> {
-        let begun = self.clock.now();
+        let begun = self.now();
         let system = System::up(site, stage).await?;
         let keep = |samples: Vec<Sample>| sink.borrow_mut().samples(&samples);
         let (before, ahead) = self.before(site, &system).await?;
         keep(before)?;
-        let loading = self.clock.now();
+        let loading = self.now();
         observed.phases.push(PhaseSpan {
             phase: Phase::Setup,
             start: begun,
@@ -137,13 +138,22 @@ impl KubernetesBackend {
                 close,
             )
         }))?;
+        let cores = f64::from(self.load_millicpus()) / 1000.0;
+        let limit = Reading::CpuLimitCores;
+        keep(vec![self.reading(
+            site,
+            Phase::Measure,
+            Subject::Load,
+            limit,
+            cores,
+        )])?;
         self.after(site, &system, ahead, keep).await?;
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;
         observed.phases.push(PhaseSpan {
             phase: Phase::Cooldown,
             start: close,
-            end: self.clock.now().max(close),
+            end: self.now().max(close),
         });
         Ok(())
     }
@@ -203,7 +213,7 @@ impl KubernetesBackend {
         reading: Reading,
         value: f64,
     ) -> Sample {
-        Sample::new(site.trial, phase, subject, reading, value, self.clock.now())
+        Sample::new(site.trial, phase, subject, reading, value, self.now())
     }
 
     /// What the nodes say of a trial: their observers' readings, and the kubelets'.
@@ -214,10 +224,11 @@ impl KubernetesBackend {
             samples.extend(observer::read(cluster, observers, scene).await?);
         }
         if let Some(metrics) = &self.metrics {
-            match metrics::read(cluster, metrics, scene).await {
+            let observed = self.observers.is_some();
+            match metrics::read(cluster, metrics, scene, observed).await {
                 Ok(read) => samples.extend(read),
                 // Without observers they are the only source; beside them, a cross-check.
-                Err(error) if self.observers.is_none() => return Err(error.into()),
+                Err(error) if !observed => return Err(error.into()),
                 Err(error) => log::info!("no cross-check of trial {}: {error}", scene.trial),
             }
         }
@@ -225,34 +236,23 @@ impl KubernetesBackend {
     }
 
     pub(super) fn order(&self, plan: &Plan, site: Site<'_>) -> LoadOrder {
+        let images = &self.cluster.images;
         LoadOrder {
-            name: format!("t{}-{}", site.trial, short(&site.arm.name)),
-            trial: site.trial,
-            arm: site.arm.name.clone(),
-            spec: LoadSpec::new(
-                &site.arm.load,
-                &system::url(site.arm, site.namespace),
-                plan.load.rate,
-                plan.warmup_seconds,
-                plan.measure_seconds,
-            ),
-            images: load::LoadImages::of(&self.cluster.images),
-            group: self.load_group(),
             millicpus: self.load_millicpus(),
             remote_write: self.metrics.as_ref().map(|m| m.remote_write.clone()),
+            ..LoadOrder::of(plan, site.arm, site.trial, site.namespace, images)
         }
+    }
+
+    /// The run's clock.
+    pub(super) fn now(&self) -> f64 {
+        self.cluster.clock.now()
     }
 
     /// A moment of the epoch in the run's time.
     fn at(&self, unix: f64) -> f64 {
-        self.clock.now() - (crate::clock::unix_seconds() - unix)
+        self.now() - (crate::clock::unix_seconds() - unix)
     }
-}
-
-/// A name that fits into an object's with something before and behind it.
-fn short(name: &str) -> &str {
-    let end = name.char_indices().nth(30).map_or(name.len(), |(at, _)| at);
-    name[..end].trim_end_matches('-')
 }
 
 /// Every pod whose counters belong to a trial.

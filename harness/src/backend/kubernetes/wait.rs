@@ -1,5 +1,6 @@
 //! Waits: a condition, a limit, and what is wrong where the limit passes.
 
+use std::cell::Cell;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
@@ -91,7 +92,8 @@ pub async fn until<F: Future<Output = Result<State, ApiError>>>(
     }
 }
 
-/// Waits until a workload is ready, looking at its pods for what keeps it.
+/// Waits until a workload is ready, looking at its pods for what keeps it. One that an operator
+/// makes may not be there yet; one that was there must not go.
 ///
 /// # Errors
 /// When one of its pods can't start, or the limit passes.
@@ -105,12 +107,17 @@ pub async fn ready(
     let name = object.metadata.name.clone().unwrap_or_default();
     let what = describe(object);
     let began = Instant::now();
+    let was_there = Cell::new(false);
     until(&what, limit, || async {
         let get = api.get_opt(&name).await;
         let now = get.map_err(|error| ApiError::new(format!("get {what}"), error))?;
         let Some(now) = now else {
-            return Ok(State::Broken("was deleted by somebody else".into()));
+            return Ok(match was_there.get() {
+                true => State::Broken("was deleted by somebody else".into()),
+                false => State::NotYet("nobody has made it yet".into()),
+            });
         };
+        was_there.set(true);
         let state = progress(&now);
         let State::NotYet(text) = state else {
             return Ok(state);
@@ -336,7 +343,44 @@ pub async fn last_words(pods: &Api<Pod>, pod: &Pod, container: &str) -> String {
 mod tests {
     use super::*;
     use crate::backend::kubernetes::object::object;
+    use crate::backend::kubernetes::{apply, mock};
     use serde_json::json;
+
+    /// What comes of waiting for a DaemonSet that is there at some looks and not at others.
+    async fn waited(there: &'static [bool]) -> Result<(), WaitError> {
+        let daemons = object(json!({
+            "apiVersion": "apps/v1", "kind": "DaemonSet",
+            "metadata": {"name": "vizier-pem", "namespace": "bench"},
+        }));
+        let (cluster, _) = mock::cluster(move |asked: &mock::Asked, look| {
+            if !asked.what.contains("/daemonsets/") {
+                return (200, mock::list(Vec::new()));
+            }
+            let last = look + 1 >= there.len();
+            if !there[look.min(there.len() - 1)] {
+                return mock::refusal(404, "NotFound", "it is not there");
+            }
+            let status = json!({"desiredNumberScheduled": 1, "numberReady": i32::from(last),
+                "updatedNumberScheduled": 1});
+            let now = json!({
+                "apiVersion": "apps/v1", "kind": "DaemonSet",
+                "metadata": {"name": "vizier-pem", "namespace": "bench"}, "status": status,
+            });
+            (200, now.to_string())
+        })
+        .await;
+        let api = apply::api(&cluster, &daemons).await.unwrap();
+        let limit = Duration::from_secs(5);
+        ready(&cluster, &daemons, &api, "", limit).await
+    }
+
+    /// An operator takes its time to make what it is told to.
+    #[tokio::test]
+    async fn what_others_make_is_waited_for_until_it_was_there() {
+        assert!(waited(&[false, false, true, true]).await.is_ok());
+        let error = waited(&[false, true, false]).await.unwrap_err().to_string();
+        assert!(error.contains("was deleted by somebody else"), "{error}");
+    }
 
     fn pod(status: Value) -> Pod {
         serde_json::from_value(json!({"metadata": {"name": "p"}, "status": status})).unwrap()

@@ -380,12 +380,7 @@ impl LocalBackend {
             }
         };
         stage.driver = Some(driver);
-        let node = NodeObserver::open(self.hierarchies.machine_cpu_usage().as_deref()).map_err(
-            |source| TrialError::Observe {
-                what: "/proc/stat".into(),
-                source,
-            },
-        )?;
+        let node = self.node_observer()?;
         // Taken out so that readers and processes can be used side by side.
         let mut roles = std::mem::take(&mut system.observers);
         roles.extend([load, self.harness_observer()?]);
@@ -488,6 +483,15 @@ impl LocalBackend {
                 .collect(),
             node: &readers.node,
         }
+    }
+
+    pub(super) fn node_observer(&self) -> Result<NodeObserver, TrialError> {
+        let tasks = self.hierarchies.machine_cpu_usage();
+        let node = NodeObserver::open(tasks.as_deref()).map_err(|source| TrialError::Observe {
+            what: "/proc/stat".into(),
+            source,
+        })?;
+        Ok(node.beneath(&self.above))
     }
 
     pub(super) fn harness_observer(&self) -> Result<RoleObserver, TrialError> {

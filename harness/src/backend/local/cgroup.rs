@@ -91,6 +91,23 @@ impl Hierarchies {
         Some(self.v1_roots.get("cpuacct")?.join("cpuacct.usage"))
     }
 
+    /// The groups that hold whatever a run starts, the one that this process was in and all above it
+    /// as far as they are mounted, one for each hierarchy that may have quotas. A run's own groups
+    /// are below them; on version 2 `tree` says where.
+    pub fn above(&self, tree: Option<&Tree>) -> Vec<Group> {
+        let mut groups = Vec::new();
+        if let (Some(own), Some(root)) = (self.v1.get("cpu"), self.v1_roots.get("cpu")) {
+            let cpu = up(own, root).map(|path| Some(path.to_owned()));
+            groups.extend(cpu.map(|path| Group::found(None, path, None, None)));
+        }
+        if let Some((root, own)) = &self.v2 {
+            let made = tree.and_then(|tree| tree.v2.as_deref()?.parent());
+            let v2 = up(made.unwrap_or(own), root).map(|path| Some(path.to_owned()));
+            groups.extend(v2.map(|path| Group::found(None, None, None, path)));
+        }
+        groups
+    }
+
     /// In words: `cgroup v1`, `cgroup v2`, `cgroup v1 and v2`, `no cgroups`.
     pub fn describe(&self) -> &'static str {
         match (self.v1.contains_key("cpuacct"), self.v2.is_some()) {
@@ -100,6 +117,12 @@ impl Hierarchies {
             (false, false) => "no cgroups",
         }
     }
+}
+
+/// A directory and those above it, up to a root.
+fn up<'p>(from: &'p Path, root: &'p Path) -> impl Iterator<Item = &'p Path> {
+    from.ancestors()
+        .take_while(move |path| path.starts_with(root))
 }
 
 /// Spaces and such stand as octal escapes in mountinfo.
@@ -449,6 +472,35 @@ mod tests {
             found.machine_cpu_usage().unwrap(),
             Path::new("/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage")
         );
+    }
+
+    #[test]
+    fn groups_that_hold_a_run() {
+        let found = Hierarchies::parse(HYBRID_MOUNTS, HYBRID_OWN);
+        let root = Path::new("/sys/fs/cgroup");
+        let unified = root.join("unified");
+        let scope = unified.join("scope");
+        let held = |tree| {
+            let groups = found.above(tree);
+            let cpu = groups
+                .iter()
+                .filter_map(|group| group.cpu().map(Path::to_owned));
+            let v2 = groups
+                .iter()
+                .filter_map(|group| group.v2().map(Path::to_owned));
+            (cpu.collect::<Vec<_>>(), v2.collect::<Vec<_>>())
+        };
+        let cpu = vec![root.join("cpu,cpuacct")];
+        assert_eq!(held(None), (cpu.clone(), vec![scope, unified.clone()]));
+        // Groups that are made below the root are not held by those beside it.
+        let tree = Tree {
+            v1: BTreeMap::new(),
+            v2: Some(unified.join("run")),
+            origin: Vec::new(),
+        };
+        assert_eq!(held(Some(&tree)), (cpu, vec![unified]));
+        // It was never made, and is not to be looked for.
+        std::mem::forget(tree);
     }
 
     #[test]

@@ -29,6 +29,10 @@ impl LocalBackend {
     /// # Errors
     /// When they can't, with what is missing.
     pub fn require_limits(&self, question: &Question) -> Result<(), TrialError> {
+        if let Question::CpuLimit { cores, .. } = question {
+            let cpus = self.workshop.cpu_sets[&Subject::Target].len();
+            require_bite(*cores, cpus)?;
+        }
         let limits = match question {
             Question::MemoryLimit => limited_memory((1u64 << 40) as f64),
             Question::CpuLimit { .. } | Question::Saturation { .. } => question.limits(),
@@ -77,7 +81,6 @@ impl LocalBackend {
         observed: &mut Observed,
         sink: &mut dyn Sink,
     ) -> Result<(), TrialError> {
-        let node = NodeObserver::open(self.hierarchies.machine_cpu_usage().as_deref());
         let mut bench = Bench {
             backend: self,
             plan,
@@ -88,10 +91,7 @@ impl LocalBackend {
                 .expect("a plan's trials name its own arms"),
             stage,
             harness: self.harness_observer()?,
-            node: node.map_err(|source| TrialError::Observe {
-                what: "/proc/stat".into(),
-                source,
-            })?,
+            node: self.node_observer()?,
         };
         let mut phase = |phase: Phase, start: f64| {
             let end = self.clock.now();
@@ -115,6 +115,17 @@ impl LocalBackend {
         }
         Ok(())
     }
+}
+
+/// Whether a target with so many CPUs feels a limit at all: above them it has none, whatever the
+/// report would call it.
+fn require_bite(cores: f64, cpus: usize) -> Result<(), TrialError> {
+    if cores <= cpus as f64 {
+        return Ok(());
+    }
+    Err(TrialError::Missing(format!(
+        "a limit of {cores} CPUs limits nothing here, because the target has {cpus} to itself; give --cpu-limit {cpus} or less, or let it have more (`target.cpus`, on a machine with so many)"
+    )))
 }
 
 fn limited_memory(bytes: f64) -> Limits {
@@ -297,5 +308,18 @@ impl Bench<'_> {
     fn one(&self, subject: Subject, reading: Reading, value: f64) -> Sample {
         let now = self.backend.clock.now();
         Sample::new(self.trial, Phase::Measure, subject, reading, value, now)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_above_the_target_s_cpus_is_none() {
+        assert!(require_bite(0.5, 1).is_ok());
+        assert!(require_bite(2.0, 2).is_ok());
+        let message = require_bite(1.5, 1).unwrap_err().to_string();
+        assert!(message.contains("has 1 to itself"), "{message}");
     }
 }

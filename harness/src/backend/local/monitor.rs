@@ -22,6 +22,7 @@ use crate::fingerprint::Program;
 use crate::plan::Plan;
 use crate::program;
 use crate::sample::{Phase, Reading, Sample, Subject};
+use crate::scenario::Scenario;
 use crate::trial::{TrialRecord, TrialStatus};
 use crate::victoria_metrics::{Client, NAME, Selectors, ServerUrl, child, cross_check};
 
@@ -88,6 +89,24 @@ pub fn find(choice: &Choice) -> Found {
     }
 }
 
+/// Whether a server that was given answers: known before anything takes time or is written.
+///
+/// # Errors
+/// When it doesn't.
+pub async fn require(found: &Found) -> Result<(), TrialError> {
+    match found {
+        Found::Server(url) => server(url).await.map(|_| ()),
+        Found::Program(..) | Found::Nothing(_) => Ok(()),
+    }
+}
+
+/// A client of a server that answers.
+async fn server(url: &ServerUrl) -> Result<Client, TrialError> {
+    let client = client(url.clone())?;
+    client.wait_ready(SERVER_LIMIT).await.map_err(missing)?;
+    Ok(client)
+}
+
 /// VictoriaMetrics during a run.
 #[derive(Debug)]
 pub struct Monitor {
@@ -133,12 +152,11 @@ impl Monitor {
         }
         let (client, kind) = match found {
             Found::Nothing(_) => return Ok(None),
-            Found::Server(url) => {
-                let client = client(url.clone())?;
-                client.wait_ready(SERVER_LIMIT).await.map_err(missing)?;
-                (client, Kind::Server)
+            Found::Server(url) => (server(url).await?, Kind::Server),
+            Found::Program(path, _) => {
+                let port = target_port(plan.arms.first(), &workshop.ports);
+                start_child(path, workshop, directory, port).await?
             }
-            Found::Program(path, _) => start_child(path, workshop, directory).await?,
         };
         let load_path = plan.arms.first().map_or("/objects", |arm| &arm.load.path);
         Ok(Some(Monitor {
@@ -258,13 +276,20 @@ impl Monitor {
     }
 }
 
+/// Where the target listens that is scraped: at the port that the first arm's scenario names, else
+/// at the first of the run's own. An arm that listens elsewhere has no cross-check, which is told.
+fn target_port(first: Option<&Scenario>, ports: &[u16]) -> u16 {
+    let own = first.and_then(|arm| arm.target.port);
+    own.or(ports.first().copied()).unwrap_or_default()
+}
+
 async fn start_child(
     path: &Path,
     workshop: &Workshop,
     directory: &Path,
+    target_port: u16,
 ) -> Result<(Client, Kind), TrialError> {
     let exporter = Exporter::start().await.map_err(missing)?;
-    let target_port = workshop.ports.first().copied().unwrap_or_default();
     let jobs = [
         child::ScrapeJob {
             name: Subject::Target.as_str().into(),
@@ -325,4 +350,19 @@ fn client(url: ServerUrl) -> Result<Client, TrialError> {
 
 fn missing(error: impl std::error::Error + 'static) -> TrialError {
     TrialError::Missing(error::text(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::wire;
+
+    #[test]
+    fn a_scenario_s_own_port_is_scraped() {
+        let arm = |text| wire::parse(Path::new("x.yaml"), text).unwrap();
+        let own = arm("question: q\ntarget: {port: 8080}\n");
+        assert_eq!(target_port(Some(&own), &[4000, 5000]), 8080);
+        let any = arm("question: q\n");
+        assert_eq!(target_port(Some(&any), &[4000, 5000]), 4000);
+    }
 }

@@ -1,5 +1,7 @@
 //! Child processes: placed before they run, gone when the harness is.
 
+use std::env;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -7,17 +9,33 @@ use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::{Pid, getppid, write};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
 use super::cgroup::{Group, open_procs};
 use crate::backend::TrialError;
 use crate::owner::{self, Owner};
+use crate::program;
 use crate::sample::{Phase, Subject};
 
 /// How much of a child's output a message shows, in bytes.
 const TAIL_BYTES: u64 = 4 * 1024;
+
+/// What of the harness's own environment programs of others get: where things are, who the user is, and
+/// how words, times and certificates are read. Everything else is said by the scenario, and so recorded: a
+/// sampler or a limit of threads that happens to stand in a shell would change an arm without a word.
+pub const ENVIRONMENT: [&str; 7] = ["HOME", "LANG", "LOGNAME", "PATH", "TMPDIR", "TZ", "USER"];
+/// Likewise, whatever follows.
+pub const ENVIRONMENT_PREFIXES: [&str; 2] = ["LC_", "SSL_CERT_"];
+
+/// Whether programs of others get a variable of the harness's own environment.
+fn is_passed_on(name: &OsStr) -> bool {
+    name.to_str().is_some_and(|name| {
+        let begins = |prefix: &&str| name.starts_with(prefix);
+        ENVIRONMENT.contains(&name) || ENVIRONMENT_PREFIXES.iter().any(begins)
+    })
+}
 
 /// What to start, and where.
 #[derive(Debug)]
@@ -28,7 +46,7 @@ pub struct Spawn<'a> {
     pub program: &'a Path,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Further environment.
+    /// Its environment, besides [`ENVIRONMENT`].
     pub env: Vec<(String, String)>,
     /// CPUs that it may use.
     pub cpus: &'a [usize],
@@ -46,6 +64,8 @@ pub struct Process {
     subject: Subject,
     program: String,
     child: Child,
+    /// Its process group, named after itself.
+    group: Pid,
     log: PathBuf,
 }
 
@@ -81,6 +101,12 @@ impl Process {
         );
         let log = File::create(&spawn.log).map_err(failed)?;
         let mut command = tokio::process::Command::new(spawn.program);
+        // What is part of this program has its environment.
+        if spawn.program != Path::new(program::ITSELF) {
+            command
+                .env_clear()
+                .envs(env::vars_os().filter(|(name, _)| is_passed_on(name)));
+        }
         command
             .args(&spawn.args)
             .envs(spawn.env.iter().map(|(key, value)| (key, value)))
@@ -113,9 +139,11 @@ impl Process {
             });
         }
         let child = command.spawn().map_err(failed)?;
+        let id = child.id().expect("it was not waited for yet");
         Ok(Process {
             subject: spawn.subject,
             program,
+            group: Pid::from_raw(id as i32),
             child,
             log: spawn.log,
         })
@@ -138,7 +166,12 @@ impl Process {
 
     /// How it ended, if it has.
     pub fn status(&mut self) -> Option<ExitStatus> {
-        self.child.try_wait().ok().flatten()
+        let runs = self.pid().is_some();
+        let status = self.child.try_wait().ok().flatten();
+        if runs && status.is_some() {
+            self.end_group();
+        }
+        status
     }
 
     /// The error of one that has ended, if it has.
@@ -149,8 +182,25 @@ impl Process {
 
     /// Waits until it ends by itself.
     pub async fn ended(&mut self, phase: Phase) -> TrialError {
-        let status = self.child.wait().await;
+        let status = self.wait().await;
         self.exit_error(phase, status)
+    }
+
+    /// Waits for its end, and ends what it has started with it.
+    async fn wait(&mut self) -> io::Result<ExitStatus> {
+        let runs = self.pid().is_some();
+        let status = self.child.wait().await;
+        if runs {
+            self.end_group();
+        }
+        status
+    }
+
+    /// Ends what it has started and left behind, which without control groups nobody else finds. While
+    /// anybody is in the group its id is nobody else's; when nobody is, it was given back a moment ago,
+    /// and the kernel gives all others before it gives that one again.
+    fn end_group(&self) {
+        let _ = killpg(self.group, Signal::SIGKILL);
     }
 
     /// Waits until it ends by itself, as it should.
@@ -158,7 +208,7 @@ impl Process {
     /// # Errors
     /// When it ends with another status than 0.
     pub async fn finished(&mut self, phase: Phase) -> Result<(), TrialError> {
-        match self.child.wait().await {
+        match self.wait().await {
             Ok(status) if status.success() => Ok(()),
             status => Err(self.exit_error(phase, status)),
         }
@@ -184,19 +234,28 @@ impl Process {
 
     /// Asks it to stop, and ends it when it does not.
     pub async fn stop(mut self, grace: Duration) {
-        if let Some(pid) = self.child.id() {
-            let _ = kill(Pid::from_raw(pid as i32), Signal::SIGTERM);
-            if tokio::time::timeout(grace, self.child.wait())
-                .await
-                .is_err()
-            {
-                log::warn!(
-                    "the {} `{}` did not stop within {grace:?} of SIGTERM and was killed",
-                    self.subject.called(),
-                    self.program
-                );
-                let _ = self.child.kill().await;
-            }
+        if self.pid().is_none() {
+            return;
+        }
+        let _ = kill(self.group, Signal::SIGTERM);
+        if tokio::time::timeout(grace, self.wait()).await.is_err() {
+            log::warn!(
+                "the {} `{}` did not stop within {grace:?} of SIGTERM and was killed",
+                self.subject.called(),
+                self.program
+            );
+            let _ = self.child.start_kill();
+            let _ = self.wait().await;
+        }
+    }
+}
+
+/// One that nobody has stopped takes along what it has started, too.
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It goes by itself (`kill_on_drop`), and as long as it was not waited for the group is its own.
+        if self.pid().is_some() {
+            self.end_group();
         }
     }
 }
@@ -215,4 +274,27 @@ fn join(cpus: &[usize]) -> String {
         .map(|cpu| cpu.to_string())
         .collect::<Vec<_>>()
         .join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_change_an_arm_is_not_passed_on() {
+        for name in ["PATH", "HOME", "LANG", "LC_ALL", "SSL_CERT_FILE"] {
+            assert!(is_passed_on(name.as_ref()), "{name}");
+        }
+        for name in [
+            "OTEL_TRACES_SAMPLER",
+            "DD_TRACE_SAMPLE_RATE",
+            "GOMAXPROCS",
+            "HTTP_PROXY",
+            "LD_PRELOAD",
+            "PATHS",
+            "",
+        ] {
+            assert!(!is_passed_on(name.as_ref()), "{name}");
+        }
+    }
 }

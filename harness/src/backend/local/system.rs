@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -17,9 +18,9 @@ use crate::experiment::Limits;
 use crate::fingerprint::{Accounting, Program};
 use crate::intake::child::Intake;
 use crate::observer::delivered::DeliveredReader;
-use crate::observer::ebpf;
 use crate::observer::target::TargetMetrics;
 use crate::observer::telemetry::TelemetryReader;
+use crate::observer::{ebpf, prometheus};
 use crate::program;
 use crate::sample::{Phase, Subject};
 use crate::scenario::placeholder::{self, Placeholder};
@@ -92,12 +93,7 @@ impl Workshop {
 /// # Errors
 /// When it can't be read, or does not tell its version.
 pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
-    let version = program::first_line(path, &["--version"]).ok_or_else(|| {
-        TrialError::Missing(format!(
-            "`{} --version` says nothing; a program whose version is unknown is not measured",
-            path.display()
-        ))
-    })?;
+    let version = said(path, &["--version"])?;
     let sha256 = program::sha256(path).map_err(|source| TrialError::Observe {
         what: path.display().to_string(),
         source,
@@ -107,6 +103,25 @@ pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
         version,
         sha256: Some(sha256),
         command: Some(path.display().to_string()),
+    })
+}
+
+/// What a program says of its version.
+fn said(path: &Path, says: &[&str]) -> Result<String, TrialError> {
+    let unknown = |why: String| {
+        TrialError::Missing(format!(
+            "{why}; a program whose version is unknown is not measured"
+        ))
+    };
+    let text = program::output(path, says).map_err(|error| unknown(error.to_string()))?;
+    let mut lines = text.lines().map(str::trim);
+    let line = lines.find(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| {
+        unknown(format!(
+            "`{} {}` says nothing",
+            path.display(),
+            says.join(" ")
+        ))
     })
 }
 
@@ -144,13 +159,7 @@ pub fn identify_agent(name: &str, agent: &Agent) -> Result<Program, TrialError> 
     let version = match agent.needed_program(name) {
         Some(needed) if !needed.says.is_empty() => {
             let says: Vec<&str> = needed.says.iter().map(String::as_str).collect();
-            program::first_line(&path, &says).ok_or_else(|| {
-                TrialError::Missing(format!(
-                    "`{} {}` says nothing; a program whose version is unknown is not measured",
-                    path.display(),
-                    says.join(" ")
-                ))
-            })?
+            said(&path, &says)?
         }
         _ => agent.version.clone(),
     };
@@ -220,7 +229,12 @@ impl System {
             .or(workshop.ports.get(seat).copied())
             .expect("preflight chose the ports");
         // Asked here, because a target's own words about it may be anything.
-        TcpListener::bind(("127.0.0.1", port)).map_err(|_| TrialError::PortTaken { port })?;
+        TcpListener::bind(("127.0.0.1", port)).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => TrialError::PortTaken { port },
+            _ => TrialError::Missing(format!(
+                "no target can listen on port {port}: {error}; choose another one, or leave `target.port` out so that a free one is used"
+            )),
+        })?;
         let url = format!("http://127.0.0.1:{port}");
         let system = slot.insert(System {
             metrics: TargetMetrics::new(&url, arm.load.route()),
@@ -398,16 +412,24 @@ impl System {
                 tokio::time::sleep(HEALTH_POLL).await;
             }
         };
-        let timed_out = tokio::select! {
-            error = self.ended(Phase::Setup) => return Err(error),
-            outcome = tokio::time::timeout(limit, listening) => outcome.is_err(),
-        };
-        if timed_out {
+        if !self.comes_within(limit, listening).await? {
             return Err(self.unhealthy_agent(format!(
                 "did not listen on port {port} within {limit:?} (`agent.startup_timeout`)"
             )));
         }
         Ok(())
+    }
+
+    /// Whether something comes about in its time, while nobody ends who should not.
+    async fn comes_within(
+        &mut self,
+        limit: Duration,
+        something: impl Future<Output = ()>,
+    ) -> Result<bool, TrialError> {
+        tokio::select! {
+            error = self.ended(Phase::Setup) => Err(error),
+            outcome = tokio::time::timeout(limit, something) => Ok(outcome.is_ok()),
+        }
     }
 
     fn start_agent(
@@ -449,11 +471,7 @@ impl System {
         reader: &TelemetryReader,
     ) -> Result<(), TrialError> {
         let limit = Duration::from_secs_f64(agent.startup_timeout_seconds);
-        let timed_out = tokio::select! {
-            error = self.ended(Phase::Setup) => return Err(error),
-            outcome = tokio::time::timeout(limit, reader.ready()) => outcome.is_err(),
-        };
-        if timed_out {
+        if !self.comes_within(limit, reader.ready()).await? {
             return Err(self.unhealthy_agent(format!(
                 "did not serve {} within {limit:?} (`agent.startup_timeout`)",
                 reader.describe()
@@ -481,22 +499,18 @@ impl System {
 
     async fn wait_healthy(&mut self, limit: Duration) -> Result<(), TrialError> {
         let began = Instant::now();
-        let client = reqwest::Client::new();
+        let client = prometheus::client(limit);
         let url = format!("{}/healthz", self.url);
         let healthy = async {
             loop {
-                let answer = client.get(&url).timeout(limit).send().await;
+                let answer = client.get(&url).send().await;
                 if answer.is_ok_and(|response| response.status().is_success()) {
                     return;
                 }
                 tokio::time::sleep(HEALTH_POLL).await;
             }
         };
-        let timed_out = tokio::select! {
-            error = self.ended(Phase::Setup) => return Err(error),
-            outcome = tokio::time::timeout(limit, healthy) => outcome.is_err(),
-        };
-        if timed_out {
+        if !self.comes_within(limit, healthy).await? {
             return Err(self.unhealthy(format!(
                 "did not answer {url} within {limit:?} (`target.startup_timeout`)"
             )));
@@ -511,9 +525,9 @@ impl System {
     /// When the answer is not the array that was asked for.
     pub async fn check(&self, arm: &Scenario) -> Result<(), TrialError> {
         let url = format!("{}{}", self.url, arm.load.path);
-        let response = reqwest::Client::new()
+        let limit = Duration::from_secs_f64(arm.load.timeout_seconds);
+        let response = prometheus::client(limit)
             .get(&url)
-            .timeout(Duration::from_secs_f64(arm.load.timeout_seconds))
             .send()
             .await
             .map_err(|error| self.unhealthy(format!("did not answer {url}: {error}")))?;

@@ -10,7 +10,8 @@ use crate::backend::kubernetes::client::{self, ApiError, Connection};
 use crate::backend::kubernetes::groups::{self, Candidate, GroupError};
 use crate::backend::kubernetes::load::{self, Starter};
 use crate::backend::kubernetes::object::Run;
-use crate::backend::kubernetes::rights::{self, NEEDED, OPERATOR, Right};
+use crate::backend::kubernetes::provisioner::Provisioner;
+use crate::backend::kubernetes::rights::{self, KARPENTER, NEEDED, OPERATOR, Right};
 use crate::backend::kubernetes::{Cluster, ClusterError, owner, wait};
 use crate::cli::cluster::Options;
 use crate::cli::exit::Failure;
@@ -57,11 +58,17 @@ async fn look(options: &Options) -> Result<Vec<Finding>, ClusterError> {
     let nodes = groups::nodes(&client, options.node_selector.as_deref()).await;
     findings.extend(node_findings(nodes));
     for right in NEEDED {
-        findings.push(right_finding(&client, right, true).await?);
+        findings.push(right_finding(&client, right, None).await?);
     }
     findings.push(operator(&cluster).await);
     for right in OPERATOR {
-        findings.push(right_finding(&client, right, false).await?);
+        let needless = Some("not needed with --load k6-job");
+        findings.push(right_finding(&client, right, needless).await?);
+    }
+    let unasked = (options.provisioner() == Provisioner::Existing)
+        .then_some("not needed without --provisioner karpenter");
+    for right in KARPENTER {
+        findings.push(right_finding(&client, right, unasked).await?);
     }
     findings.extend(pulls(&client).await);
     Ok(findings)
@@ -129,10 +136,11 @@ fn node_findings(nodes: Result<Vec<Node>, GroupError>) -> Vec<Finding> {
     findings
 }
 
+/// What is missing of a right, and how to have it or why nobody needs it here.
 async fn right_finding(
     client: &kube::Client,
     right: &Right,
-    needed: bool,
+    needless: Option<&str>,
 ) -> Result<Finding, ApiError> {
     let missing = rights::missing(client, right).await?;
     let ok = missing.is_empty();
@@ -144,11 +152,9 @@ async fn right_finding(
             true => format!("{} {right} ({purpose})", right.verbs.join(", ")),
             false => format!("{} {right}, for {purpose}", missing.join(", ")),
         },
-        mend: (!ok).then(|| match needed {
-            true => {
-                "kubectl apply -f deploy/rbac.yaml, and bind its ClusterRole to this user".into()
-            }
-            false => "not needed with --load k6-job".into(),
+        mend: (!ok).then(|| match needless {
+            Some(why) => why.to_owned(),
+            None => "kubectl apply -f deploy/rbac.yaml, and bind its roles to this user, as its first lines say".into(),
         }),
     })
 }

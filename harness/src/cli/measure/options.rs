@@ -110,7 +110,7 @@ impl BackendName {
 }
 
 /// Which control groups account for the roles.
-#[derive(Clone, Copy, Debug, ValueEnum)]
+#[derive(Clone, Copy, Debug, Eq, PartialEq, ValueEnum)]
 pub enum GroupsName {
     /// Whatever this machine has and lets be used.
     Auto,

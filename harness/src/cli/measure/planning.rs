@@ -3,11 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::{BackendName, LoadName, Options};
+use super::{BackendName, GroupsName, LoadName, Options};
 use crate::backend::LoadRequest;
 use crate::backend::local::monitor::Choice;
 use crate::cli::exit::{self, Failure};
-use crate::experiment::{self, Experiment};
+use crate::cli::{cluster, say};
+use crate::experiment::Experiment;
 use crate::plan::{self, LoadDriver, LoadPlan, Plan, RateSource};
 use crate::scenario::{AgentScope, BASELINE, Scenario, TWIN};
 use crate::{record, stats};
@@ -16,18 +17,12 @@ use crate::{record, stats};
 const CONFIDENCE: f64 = 0.95;
 /// Share of runs in which a difference that "can be seen" is seen.
 const POWER: f64 = 0.8;
-/// Starting and stopping of a trial, roughly, in seconds.
-const TRIAL_EXTRA_SECONDS: f64 = 0.25;
-/// Checks and calibration before the first trial, roughly, in seconds.
-const PREPARATION_SECONDS: f64 = 5.0;
 
 /// The window of a step of an experiment, where the command line does not say it.
 const STEP_SECONDS: f64 = 1.0;
 /// The same in a cluster, whose observers read once a second.
 const CLUSTER_STEP_SECONDS: f64 = 5.0;
 
-/// The same of a trial in a cluster: pods that are placed, started and ended.
-pub const CLUSTER_TRIAL_EXTRA_SECONDS: f64 = 20.0;
 /// Load before the window in a cluster, at least, where the command line does not say it.
 const CLUSTER_WARMUP_SECONDS: f64 = 5.0;
 /// The window in a cluster, at least, where the command line does not say it.
@@ -105,14 +100,15 @@ impl Options {
     fn driver(&self) -> Result<LoadDriver, Failure> {
         let refused = |why: &str| Err(Failure::message(exit::USAGE, why));
         match (self.backend, self.load) {
-            (BackendName::Local, _) if self.cluster.any() => refused(
-                "--kubeconfig, --context, --node-selector, --namespace, --image, --parallel, --provisioner, --node-class and --instance-type are about a cluster; add --backend kubernetes",
-            ),
+            (BackendName::Local, _) if self.cluster.any() => refused(cluster::NO_CLUSTER),
             (BackendName::Local, None | Some(LoadName::Builtin)) => Ok(LoadDriver::Builtin),
             (BackendName::Local, Some(LoadName::K6)) => Ok(LoadDriver::K6),
             (BackendName::Local, Some(LoadName::K6Operator | LoadName::K6Job)) => {
                 refused("--load k6-operator and k6-job run in a cluster; add --backend kubernetes")
             }
+            (BackendName::Kubernetes, _) if self.any_of_this_machine() => refused(
+                "--victoria-metrics and --cgroups are about this machine; in a cluster a run brings its own VictoriaMetrics and reads the groups that pods have, so leave them out",
+            ),
             (BackendName::Kubernetes, Some(LoadName::Builtin)) => refused(
                 "the built-in driver sends from this machine; in a cluster k6 does, so leave --load out",
             ),
@@ -120,12 +116,9 @@ impl Options {
         }
     }
 
-    /// Starting and stopping of a trial, roughly, in seconds.
-    fn trial_extra_seconds(&self) -> f64 {
-        match self.backend {
-            BackendName::Local => TRIAL_EXTRA_SECONDS,
-            BackendName::Kubernetes => CLUSTER_TRIAL_EXTRA_SECONDS,
-        }
+    /// Whether an option was given that a run in a cluster does not look at.
+    fn any_of_this_machine(&self) -> bool {
+        self.victoria_metrics.is_some() || self.cgroups != GroupsName::Auto
     }
 
     /// How many slices windows are cut into, and why there is only one where
@@ -225,39 +218,10 @@ impl Options {
                 BackendName::Kubernetes => experiment.in_cluster(),
             }
         });
-        let block = match &experiment {
-            Some(experiment) => {
-                let extra = experiment::step_extra_seconds(self.backend.as_str());
-                experiment.trial_seconds(warmup, measure, extra) * arms.len() as f64
-            }
-            None => plan::block_seconds(&arms, measure, slices, pause),
-        } + self.trial_extra_seconds() * arms.len() as f64;
-        let fit = |time: Duration| {
-            let left = time.as_secs_f64() - PREPARATION_SECONDS;
-            (left / block).floor().min(10_000.0) as u32
-        };
-        let blocks = match self.time {
-            None => {
-                let wanted = arms.iter().map(|arm| arm.trials.blocks).max().unwrap_or(1);
-                let bound = self.bound.filter(|_| self.blocks.is_none());
-                bound.map_or(wanted, |bound| wanted.min(fit(bound)).max(1))
-            }
-            Some(time) if fit(time) < 1 => {
-                return Err(Failure::message(
-                    exit::USAGE,
-                    format!(
-                        "--time {} is too short for one block of {} arms, which takes about {:.0} s; give more time, or shorter trials with --warmup and --measure",
-                        humantime::format_duration(time),
-                        arms.len(),
-                        block + PREPARATION_SECONDS
-                    ),
-                ));
-            }
-            Some(time) => fit(time),
-        };
         let seed = self.seed.unwrap_or_else(drawn_seed);
         let started = humantime::format_rfc3339_seconds(std::time::SystemTime::now()).to_string();
-        Ok(Plan {
+        let names = names(&arms);
+        let mut plan = Plan {
             schema_version: record::SCHEMA_VERSION,
             run: run_name(&self.out, &started, name),
             started,
@@ -270,21 +234,50 @@ impl Options {
             slices,
             parallel: self.parallel(arms.len()),
             pause_seconds: pause,
-            // How far searches spread is not known beforehand.
-            expected_detectable_ratio: stats::detectable_ratio(
-                plan::assumed_deviation(measure, slices),
-                blocks,
-                CONFIDENCE,
-                POWER,
-            )
-            .filter(|_| experiment.is_none()),
+            expected_detectable_ratio: None,
             amplified: None,
             experiment,
             limitations,
             left_out: Vec::new(),
-            trials: plan::trials(&names(&arms), blocks, slices, seed),
+            // One block says how many there is time for.
+            trials: plan::trials(&names, 1, slices, seed),
             arms,
-        })
+        };
+        let blocks = self.how_many_blocks(&plan)?;
+        plan.trials = plan::trials(&names, blocks, slices, seed);
+        // How far searches spread is not known beforehand.
+        if plan.experiment.is_none() {
+            let deviation = plan::assumed_deviation(measure, slices);
+            plan.expected_detectable_ratio =
+                stats::detectable_ratio(deviation, blocks, CONFIDENCE, POWER);
+        }
+        Ok(plan)
+    }
+
+    /// How many blocks are measured: what the scenarios or the command line say, or what there
+    /// is time for.
+    fn how_many_blocks(&self, plan: &Plan) -> Result<u32, Failure> {
+        let estimate = plan.estimate();
+        let Some(time) = self.time else {
+            let arms = plan.arms.iter();
+            let wanted = arms.map(|arm| arm.trials.blocks).max().unwrap_or(1);
+            let bound = self.bound.filter(|_| self.blocks.is_none());
+            return Ok(bound.map_or(wanted, |bound| {
+                wanted.min(estimate.blocks_within(bound)).max(1)
+            }));
+        };
+        match estimate.blocks_within(time) {
+            0 => Err(Failure::message(
+                exit::USAGE,
+                format!(
+                    "--time {} is too short for one block of {} arms, which takes about {:.0} s; give more time, or shorter trials with --warmup and --measure",
+                    humantime::format_duration(time),
+                    plan.arms.len(),
+                    estimate.around_seconds + estimate.block_seconds
+                ),
+            )),
+            blocks => Ok(blocks),
+        }
     }
 }
 
@@ -308,14 +301,14 @@ pub fn announce(plan: &Plan, directory: &Path) {
         Some(experiment) => searched(experiment),
         None => format!("at {} requests per second", plan.load.rate),
     };
-    eprintln!(
+    say(format_args!(
         "{} trials in {} blocks {load}, about {}{}; records in {}",
         plan.trials.len(),
         plan.blocks(),
-        humantime::format_duration(Duration::from_secs(plan.duration().as_secs() + 1)),
+        humantime::format_duration(Duration::from_secs(plan.estimate().trials().as_secs() + 1)),
         expectation(plan),
         directory.display()
-    );
+    ));
 }
 
 /// What each trial of an experiment does.

@@ -11,8 +11,8 @@ use super::palette::{AXIS, GRID, INK, INVALID, MUTED, Series as Look, series as 
 use super::rows::LINE;
 use super::scene::{Anchor, MARGIN, Point as Place, Scene, TEXT};
 use crate::history::console::title;
-use crate::history::{History, Interval, Point, Series, letter};
-use crate::report::words;
+use crate::history::{History, Point, Series, letter};
+use crate::report::{Interval, format, words};
 
 /// Height of a panel.
 const PANEL: f64 = 150.0;
@@ -137,7 +137,7 @@ fn interval_level(history: &History) -> String {
     let mut levels: Vec<f64> = history.runs.iter().map(|run| run.confidence).collect();
     levels.dedup();
     match levels.as_slice() {
-        [level] => format!("{} % intervals; ", (level * 1e4).round() / 1e2),
+        [level] => format!("{} intervals; ", format::level(*level)),
         _ => String::new(),
     }
 }

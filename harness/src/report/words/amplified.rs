@@ -30,20 +30,20 @@ pub fn amplified(report: &Report, amplification: &Amplification) -> Vec<String> 
     let mut sentences = vec![format!(
         "{scenario}, amplified {}: one copy costs {} of CPU per request ({}, {}, {counted}), whoever pays; two identical baselines as far apart: {}",
         times(&amplification.copies),
-        unsigned(&amount(slope.per_copy).0),
-        unsigned(&amount(slope.per_copy).1),
+        format::unsigned(&amount(slope.per_copy).0),
+        format::unsigned(&amount(slope.per_copy).1),
         confidence(report),
         amount(slope.two_baselines).1,
     )];
     sentences.push(format!(
         "{scenario}, amplified: beside its copies the agent costs {} ({})",
-        unsigned(&amount(slope.beside_copies).0),
-        unsigned(&amount(slope.beside_copies).1)
+        format::unsigned(&amount(slope.beside_copies).0),
+        format::unsigned(&amount(slope.beside_copies).1)
     ));
     sentences.extend(bent(slope).map(|bend| {
         format!(
             "{scenario}, amplified: the cost is no straight line over the copies; the middle lies {} ({}) off it, so the slope is only an average",
-            unsigned(&amount(bend).0), amount(bend).1
+            format::unsigned(&amount(bend).0), amount(bend).1
         )
     }));
     sentences
@@ -64,11 +64,6 @@ fn times(copies: &[u32]) -> String {
         Some((last, others)) => format!("{} and {last} times", others.join(", ")),
         None => "not at all".to_owned(),
     }
-}
-
-/// What costs something needs no plus to say so.
-fn unsigned(text: &str) -> String {
-    text.replace('+', "")
 }
 
 /// A time of one request and its interval.

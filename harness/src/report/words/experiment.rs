@@ -18,7 +18,7 @@ pub fn experiment_title(experiment: &Experiment) -> String {
 
 /// What each trial searched for, and how sure it was.
 pub fn searched(report: &Report, experiment: &Experiment) -> String {
-    let within = (experiment.search.resolution_ratio * 1e4).round() / 1e2;
+    let within = format::level(experiment.search.resolution_ratio);
     let window = format::duration(report.measure_seconds);
     let what = match experiment.question {
         Question::CpuLimit {
@@ -45,7 +45,7 @@ pub fn searched(report: &Report, experiment: &Experiment) -> String {
         _ => " The limit is the target's alone; an agent beside it keeps to none.",
     };
     format!(
-        "Every trial searched for {what}. Steps of {window}; what failed was tried again before it counted; found within {within} %.{whose}"
+        "Every trial searched for {what}. Steps of {window}; what failed was tried again before it counted; found within {within}.{whose}"
     )
 }
 

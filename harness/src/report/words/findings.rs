@@ -156,7 +156,7 @@ fn verdict(report: &Report, comparison: &Comparison) -> String {
         false => (low, high),
     };
     let (low, high) = ends(comparison.overhead_low, comparison.overhead_high);
-    let amount = unsigned(&format::difference(metric.unit(), size, low, high).point);
+    let amount = format::unsigned(&format::difference(metric.unit(), size, low, high).point);
     let basis = format!(
         "{}, {}",
         change.point,
@@ -169,7 +169,7 @@ fn verdict(report: &Report, comparison: &Comparison) -> String {
         let amount = format::difference(metric.unit(), injected, None, None).point;
         seen += &match injected {
             0.0 => "; nothing was injected".to_owned(),
-            _ => format!("; {} were injected", unsigned(&amount)),
+            _ => format!("; {} were injected", format::unsigned(&amount)),
         };
     }
     let (more, less) = if metric.more_is_better() {
@@ -199,14 +199,18 @@ fn over_blocks(report: &Report, interval: Option<String>, blocks: u32) -> String
         format!("{blocks} blocks")
     };
     match interval {
-        Some(interval) => format!("{}, {}, {counted}", unsigned(&interval), confidence(report)),
+        Some(interval) => format!(
+            "{}, {}, {counted}",
+            format::unsigned(&interval),
+            confidence(report)
+        ),
         None => format!("{counted}, so no interval"),
     }
 }
 
 /// A ratio without its sign, and without digits that say nothing: `0.5 %`.
 fn small(ratio: f64) -> String {
-    let text = unsigned(&format::change(ratio, None, None).point);
+    let text = format::unsigned(&format::change(ratio, None, None).point);
     match text.strip_suffix(" %") {
         Some(number) if number.contains('.') => {
             let number = number.trim_end_matches('0').trim_end_matches('.');
@@ -214,10 +218,6 @@ fn small(ratio: f64) -> String {
         }
         _ => text,
     }
-}
-
-fn unsigned(text: &str) -> String {
-    text.replace('+', "")
 }
 
 /// What a reader must bear in mind before quoting a figure.
@@ -260,7 +260,7 @@ pub fn noise_floor(report: &Report) -> Vec<String> {
         });
         format!(
             "Two identical baselines differ by {} ({}) in {}{detectable}",
-            unsigned(&change.point),
+            format::unsigned(&change.point),
             over_blocks(report, change.interval, floor.blocks),
             claim(Claim::of_noise(floor))
         )
@@ -282,7 +282,7 @@ pub fn noise_warnings(report: &Report) -> Vec<String> {
              be noise, whatever their intervals say.",
             claim(Claim::of_noise(floor)),
             change.point,
-            unsigned(&interval),
+            format::unsigned(&interval),
         )
     };
     let floors = main_floors(report).into_iter().filter(differs);

@@ -13,7 +13,7 @@ use super::running::Running;
 use super::short;
 use crate::intake::runs::sending_flora;
 use crate::lifecycle::wait_until_measuring;
-use crate::support::{flora_bench, leftovers, measuring, report, skip, verified};
+use crate::support::{flora_bench, leftovers, measuring, report, scenarios, skip, verified};
 
 /// A harness that is stopped for a while in the middle of a window says so, or measured on.
 #[test]
@@ -74,11 +74,22 @@ fn a_clock_that_is_set_changes_no_duration() {
         .args([&library, &source])
         .status();
     assert!(built.unwrap().success());
+    // Of the environment beside a run a target gets nothing that its scenario doesn't say.
+    let scenarios = scenarios(&[(
+        "baseline",
+        &format!(
+            "question: q\ntarget:\n  env: {{LD_PRELOAD: '{}', TEST_CLOCK_SECONDS: '{}'}}\n",
+            library.display(),
+            seconds.display()
+        ),
+    )]);
     let _guard = measuring();
     for step in ["-3600", "3600"] {
         let _ = fs::remove_file(&seconds);
         let out = tempfile::tempdir().unwrap();
         let mut child = short(out.path(), "1s")
+            .arg("--scenarios")
+            .arg(scenarios.path())
             .env("LD_PRELOAD", &library)
             .env("TEST_CLOCK_SECONDS", &seconds)
             .spawn()

@@ -48,6 +48,8 @@ pub fn state(kubeconfig: &Path) -> String {
         "crds",
         "clusterroles",
         "clusterrolebindings",
+        "priorityclasses",
+        "storageclasses",
         "leases.coordination.k8s.io -n default",
     ] {
         let mut args = vec!["get", "-o", "name"];
@@ -124,6 +126,15 @@ fn a_run_leaves_the_cluster_as_it_was() {
     assert_eq!(report["scenarios"][0]["name"], "baseline", "{report}");
     let objects = std::fs::read_to_string(grounds.out.path().join("latest/objects.yaml")).unwrap();
     assert!(objects.contains("kind: Deployment"), "{objects}");
+    // Records are published: neither this machine nor the cluster can be told from them.
+    let host = nix::unistd::gethostname().unwrap();
+    let host = host.to_string_lossy().to_lowercase();
+    let owner = "flora-bench.dev/owner: host-";
+    assert!(objects.contains(owner), "{objects}");
+    assert!(!objects.contains(&format!("owner: {host}-")) || host == "host");
+    let fingerprint = grounds.out.path().join("latest/fingerprint.json");
+    let fingerprint = std::fs::read_to_string(fingerprint).unwrap();
+    assert!(!fingerprint.contains("https://"), "{fingerprint}");
 }
 
 /// A run that has taken its nodes and has long to go.
@@ -172,6 +183,20 @@ fn clean_gives_back_what_a_killed_run_took() {
     child.kill().unwrap();
     child.wait().unwrap();
     assert_ne!(state(&grounds.config), grounds.before);
+    // What an agent's manifests may bring besides, and no namespace takes with it.
+    let place = "jsonpath={.items[0].metadata.labels.flora-bench\\.dev/owner}";
+    let runs = "flora-bench.dev/role=run";
+    let owner = kubectl(
+        &grounds.config,
+        &["get", "namespaces", "-l", runs, "-o", place],
+    );
+    let class = serde_json::json!({
+        "apiVersion": "storage.k8s.io/v1", "kind": "StorageClass", "provisioner": "test.example/none",
+        "metadata": {"name": "flora-bench-test", "labels": {"flora-bench.dev/owner": owner}},
+    });
+    let file = grounds.out.path().join("class.json");
+    std::fs::write(&file, class.to_string()).unwrap();
+    kubectl(&grounds.config, &["apply", "-f", file.to_str().unwrap()]);
     let clean = || {
         run(flora_bench()
             .args(["clean", "--backend", "kubernetes", "--kubeconfig"])
@@ -184,6 +209,10 @@ fn clean_gives_back_what_a_killed_run_took() {
         "{stdout}"
     );
     assert!(stdout.contains("taint and lease of node"), "{stdout}");
+    assert!(
+        stdout.contains("removed StorageClass flora-bench-test"),
+        "{stdout}"
+    );
     grounds.is_as_it_was();
     assert_eq!(clean().1, "nothing was left behind\n");
 }

@@ -245,6 +245,42 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
     });
 }
 
+/// A run whose machine slept finds its leases with another run, and neither takes them back nor
+/// touches what is the other's by now.
+#[test]
+fn a_run_that_lost_its_leases_ends_and_says_so() {
+    let test = "kubernetes::a_run_that_lost_its_leases_ends_and_says_so";
+    let Some(grounds) = Grounds::start(test) else {
+        return;
+    };
+    let mut command = grounds.scenario(&["baseline"], &["--measure", "120s"]);
+    let mut run = Running::start(&mut command, grounds.out.path());
+    run.in_window(&grounds.config, 1);
+    let leases = ["-n", "default", "leases.coordination.k8s.io"];
+    let names = "jsonpath={.items[*].metadata.name}";
+    let ours = ["-l", "flora-bench.dev/owner", "-o", names];
+    let held = kubectl(&grounds.config, &[&["get"][..], &leases, &ours].concat());
+    let lease = held.split(' ').next().unwrap().to_owned();
+    let other = r#"{"spec": {"holderIdentity": "elsewhere-00000000-1-2"}}"#;
+    let taken = [lease.as_str(), "--type=merge", "-p", other];
+    kubectl(&grounds.config, &[&["patch"][..], &leases, &taken].concat());
+    let (code, stderr) = run.end();
+    let holder = ["-o", "jsonpath={.spec.holderIdentity}"];
+    let one = [lease.as_str()];
+    let left = kubectl(
+        &grounds.config,
+        &[&["get"][..], &leases, &one, &holder].concat(),
+    );
+    kubectl(&grounds.config, &[&["delete"][..], &leases, &one].concat());
+    assert_eq!(code, 4, "{stderr}");
+    assert_eq!(left, "elsewhere-00000000-1-2", "it is not taken back");
+    for trial in trials(grounds.out.path()) {
+        let said = error(&trial);
+        assert!(said.contains("is held by the run of elsewhere"), "{trial}");
+    }
+    grounds.is_as_it_was();
+}
+
 #[test]
 fn victoria_metrics_may_start_anew() {
     let Some(grounds) = Grounds::start("kubernetes::victoria_metrics_may_start_anew") else {

@@ -1,27 +1,29 @@
 //! From plan to objects: every scenario that can run in a cluster, held against a file.
 
+use std::process::Command;
+
 use super::cluster::{Grounds, kubectl};
 use crate::support::{flora_bench, repository, run};
 
 /// What a dry run prints, or why the scenario can't run in a cluster.
 fn dry_run(name: &str) -> Result<String, String> {
-    let (code, stdout, stderr) = run(flora_bench().args([
-        "scenario",
-        name,
-        "--backend",
-        "kubernetes",
-        "--rate",
-        "100",
-        "--blocks",
-        "2",
-        "--seed",
-        "1",
-        "--dry-run",
-    ]));
+    let (code, stdout, stderr) = run(&mut shown(&[name]));
     match code {
         0 => Ok(stdout),
         _ => Err(stderr),
     }
+}
+
+/// A dry run in a cluster.
+fn shown(arguments: &[&str]) -> Command {
+    let mut command = flora_bench();
+    let options = "--backend kubernetes --rate 100 --blocks 2 --seed 1 --dry-run";
+    command
+        .arg("scenario")
+        .args(arguments)
+        .args(options.split(' '))
+        .env_remove("PIXIE_DEPLOY_KEY");
+    command
 }
 
 fn objects(name: &str) -> Result<String, String> {
@@ -80,6 +82,7 @@ fn scripts_left_out(document: &str) -> String {
 fn every_scenario_has_the_objects_that_it_should() {
     let mut seen = 0;
     for name in scenarios() {
+        let golden = repository().join(format!("harness/tests/golden/kubernetes/{name}.yaml"));
         let text = match objects(&name) {
             Ok(text) => text,
             Err(stderr) => {
@@ -87,11 +90,12 @@ fn every_scenario_has_the_objects_that_it_should() {
                     stderr.contains("can't run in a cluster"),
                     "{name}: {stderr}"
                 );
+                let stale = golden.display();
+                assert!(!golden.exists(), "{stale} is of what can't run; delete it");
                 continue;
             }
         };
         seen += 1;
-        let golden = repository().join(format!("harness/tests/golden/kubernetes/{name}.yaml"));
         if std::env::var_os("FLORA_BENCH_BLESS").is_some() {
             std::fs::create_dir_all(golden.parent().unwrap()).unwrap();
             std::fs::write(&golden, &text).unwrap();
@@ -120,6 +124,55 @@ fn what_a_dry_run_prints_is_yaml() {
         "{kinds:?}"
     );
     assert!(text.contains("node-hours"), "{text}");
+}
+
+/// The nodes that are made for a run are among what is shown, and where k6 writes to.
+#[test]
+fn a_dry_run_shows_what_makes_nodes() {
+    let class = "karpenter.example/ExampleNodeClass/default";
+    let options = ["--provisioner", "karpenter", "--node-class", class];
+    let (code, stdout, stderr) = run(&mut shown(&[&["baseline"][..], &options].concat()));
+    assert_eq!(code, 0, "{stderr}");
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&stdout).unwrap();
+    let of_kind = |kind: &'static str| documents.iter().filter(move |one| one["kind"] == kind);
+    let pool = of_kind("NodePool").next().unwrap();
+    let class = &pool["spec"]["template"]["spec"]["nodeClassRef"];
+    assert_eq!(class["kind"], "ExampleNodeClass");
+    // An arm, its twin, load and monitoring.
+    let mut asking = of_kind("Deployment").filter(|one| one["metadata"]["name"] == "nodes");
+    assert_eq!(asking.next().unwrap()["spec"]["replicas"], 4);
+    let job = of_kind("Job").next().unwrap();
+    let k6 = &job["spec"]["template"]["spec"]["containers"][0];
+    assert!(k6["args"].to_string().contains("prometheus-rw"), "{k6}");
+    assert!(k6["env"].to_string().contains("victoria-metrics"), "{k6}");
+}
+
+/// A run of all goes without what can't run, and says why.
+#[test]
+fn a_run_of_all_leaves_out_what_cannot_run_in_a_cluster() {
+    let (code, stdout, stderr) = run(&mut shown(&["all"]));
+    assert_eq!(code, 0, "{stderr}");
+    for (name, why) in [
+        ("go-1.19", "no image of target-app-go-oldest"),
+        ("pixie", "the environment variable PIXIE_DEPLOY_KEY"),
+        ("datadog-rust", "no `kubernetes.manifests`"),
+    ] {
+        let mut lines = stderr.lines();
+        let line = lines.find(|line| line.starts_with(&format!("left out: {name}: ")));
+        assert!(line.is_some_and(|line| line.contains(why)), "{stderr}");
+        assert!(!stdout.contains(&format!("# target of {name}\n")), "{name}");
+    }
+    assert!(stdout.contains("# target of flora\n"));
+    // With what they lack they are among them.
+    let (code, stdout, stderr) = run(shown(&[
+        "all",
+        "--image",
+        "target-app-go-oldest=registry.example/oldest:1",
+    ])
+    .env("PIXIE_DEPLOY_KEY", "none"));
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stdout.contains("# target of go-1.19\n") && stdout.contains("# target of pixie\n"));
+    assert!(stdout.contains("registry.example/oldest:1"));
 }
 
 /// Applied the way that a run applies them, and nothing kept. Kinds of operators are left out: they

@@ -249,6 +249,19 @@ fn options_of_one_backend_are_refused_by_the_other() {
             &["--backend", "kubernetes", "--slices", "4"],
             "--slices 4 can't be had",
         ),
+        (
+            &[
+                "--backend",
+                "kubernetes",
+                "--provisioner",
+                "karpenter",
+                "--node-class",
+                "karpenter.example/ExampleNodeClass/default",
+                "--node-selector",
+                "a=b",
+            ],
+            "--node-selector can't be had with --provisioner karpenter",
+        ),
     ] {
         let (code, _, stderr) = run(flora_bench()
             .args(["scenario", "baseline", "--rate", "10", "--dry-run"])
@@ -256,4 +269,52 @@ fn options_of_one_backend_are_refused_by_the_other() {
         assert_eq!(code, 2, "{args:?}: {stderr}");
         assert!(stderr.contains(expected), "{args:?}: {stderr}");
     }
+}
+
+/// Whoever names a cluster does not mean this machine.
+#[test]
+fn a_cluster_that_is_named_is_not_cleaned_by_half() {
+    for named in [["--context", "other"], ["--kubeconfig", "/nonexistent"]] {
+        let (code, stdout, stderr) = run(flora_bench().arg("clean").args(named));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{stderr}");
+        assert!(stderr.contains("add --backend kubernetes"), "{stderr}");
+    }
+}
+
+/// Nodes may take a quarter of an hour to be made, and the run is not to be taken for dead meanwhile.
+#[test]
+fn a_run_that_waits_for_its_nodes_holds_a_lease() {
+    let leases = Mutex::new(BTreeMap::new());
+    let server = ApiServer::start(move |method, path, body| match (method, path) {
+        ("POST", path) if path.ends_with("/leases") => {
+            let name = body["metadata"]["name"].as_str()?;
+            let path = format!("{path}/{name}");
+            leases.lock().unwrap().insert(path, body.clone());
+            Some((201, body.clone()))
+        }
+        ("POST", "/api/v1/namespaces") => Some((201, body.clone())),
+        ("GET", path) if path.ends_with("/serviceaccounts/default") => {
+            Some((200, json!({"metadata": {"name": "default"}})))
+        }
+        ("GET", "/apis/karpenter.sh/v1") => Some((404, status(404, "not found"))),
+        ("GET", path) => Some((200, leases.lock().unwrap().get(path)?.clone())),
+        ("DELETE", _) => Some((200, json!({"kind": "Status", "status": "Success"}))),
+        _ => None,
+    });
+    let class = "karpenter.example/ExampleNodeClass/default";
+    let options = ["--provisioner", "karpenter", "--node-class", class];
+    let (code, stderr) = measure(&server.kubeconfig(), &options);
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("no Karpenter"), "{stderr}");
+    let changes = server.changes();
+    let at = |method: &str, is: fn(&str) -> bool| {
+        let mut changes = changes.iter();
+        changes.position(|(how, path)| how == method && is(path))
+    };
+    let leased = at("POST", |path| path.ends_with("/leases"));
+    let made = at("POST", |path| path == "/api/v1/namespaces");
+    assert!(leased.is_some() && leased < made, "{changes:?}");
+    // It is given up behind everything else.
+    let given = at("DELETE", |path| path.contains("/leases/flora-bench."));
+    assert_eq!(given, Some(changes.len() - 1), "{changes:?}");
 }

@@ -61,6 +61,28 @@ fn objects_are_as_agreed() {
     golden::check("load-test-run", &objects(&run, Starter::Operator, &order));
 }
 
+/// A scenario may be called what no object may.
+#[test]
+fn names_are_those_of_objects() {
+    for (arm, expected) in [
+        ("flora", "t3-flora"),
+        ("My_Agent", "t3-my-agent"),
+        ("go-1.19", "t3-go-1-19"),
+        (
+            "a-name-of-thirty-letters-and-so-on",
+            "t3-a-name-of-thirty-letters-and-s",
+        ),
+        (
+            "a-name-that-is-cut-at-a-hyphen-here",
+            "t3-a-name-that-is-cut-at-a-hyphen",
+        ),
+        ("ça", "t3--a"),
+        ("___", "t3"),
+    ] {
+        assert_eq!(name(3, arm), expected);
+    }
+}
+
 /// What the operator makes of a `TestRun` must be what it can run: it splits
 /// `arguments` at spaces, and its `k6 archive` takes no output.
 #[test]
