@@ -5,7 +5,6 @@
 //! are short and shared; they show agreement, not cost.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,7 +23,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{skip, skip_without_cluster};
+use crate::support::{kubeconfig, skip};
 
 mod stand_in;
 
@@ -40,12 +39,9 @@ struct Lab {
 
 impl Lab {
     async fn start(test: &str) -> Option<Lab> {
-        let Some(path) = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG") else {
-            skip_without_cluster(test);
-            return None;
-        };
+        let path = kubeconfig(test)?;
         let access = Access {
-            kubeconfig: Some(PathBuf::from(path)),
+            kubeconfig: Some(path),
             ..Access::default()
         };
         let client = connect(&access).await.unwrap().client;

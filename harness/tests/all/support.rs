@@ -1,8 +1,10 @@
 //! What several modules use.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use flora_bench::owner::Owner;
 
@@ -102,23 +104,45 @@ pub fn verified(out: &Path) {
     assert_eq!(code, 0, "{stderr}");
 }
 
+/// Says that a test did not run, past the test harness, which keeps to itself what tests print.
+fn say_skipped(test: &str, why: &str) {
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {test}: {why}");
+}
+
 /// Says loudly that a test did not run; where everything is required, fails.
 pub fn skip(test: &str, why: &str) {
-    eprintln!("SKIPPED: {test}: {why}");
+    say_skipped(test, why);
     assert!(
         std::env::var_os("FLORA_BENCH_REQUIRE_ALL").is_none(),
         "{test} must not be skipped here: {why}"
     );
 }
 
-/// Says loudly that a test did not run for want of a cluster. No package brings one, so that only
-/// where one is promised (`FLORA_BENCH_REQUIRE_CLUSTER`) the test fails.
-pub fn skip_without_cluster(test: &str) {
-    eprintln!("SKIPPED: {test}: FLORA_BENCH_TEST_KUBECONFIG names no cluster that may be used");
-    assert!(
-        std::env::var_os("FLORA_BENCH_REQUIRE_CLUSTER").is_none(),
-        "{test} must not be skipped here"
-    );
+/// The kubeconfig of the cluster that a test may use (`FLORA_BENCH_TEST_KUBECONFIG`); none after
+/// saying loudly that the test does not run. No package brings a cluster, so that only where one is
+/// promised (`FLORA_BENCH_REQUIRE_CLUSTER`) a test without one fails. These tests take half an hour:
+/// who has less time says until when they may begin (`FLORA_BENCH_TEST_UNTIL`, seconds since the epoch).
+pub fn kubeconfig(test: &str) -> Option<PathBuf> {
+    let Some(path) = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG") else {
+        let why = "FLORA_BENCH_TEST_KUBECONFIG names no cluster that may be used";
+        say_skipped(test, why);
+        assert!(
+            std::env::var_os("FLORA_BENCH_REQUIRE_CLUSTER").is_none(),
+            "{test} must not be skipped here: {why}"
+        );
+        return None;
+    };
+    let until = std::env::var("FLORA_BENCH_TEST_UNTIL").ok();
+    let until = until.map(|text| text.parse::<u64>().expect("seconds since the epoch"));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    if until.is_some_and(|until| now.as_secs() >= until) {
+        say_skipped(
+            test,
+            "there was no time left for it (FLORA_BENCH_TEST_UNTIL)",
+        );
+        return None;
+    }
+    Some(path.into())
 }
 
 /// The images that a test's cluster has, `NAME=REFERENCE` each (`FLORA_BENCH_TEST_IMAGES`).

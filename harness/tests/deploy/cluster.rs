@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::manifests::{documents, of_scenarios};
-use crate::support::{repository, skip_without_cluster};
+use crate::support::{kubeconfig, repository};
 
 /// A cluster, and the tool to reach it by.
 struct Cluster {
@@ -18,13 +18,8 @@ struct Cluster {
 
 impl Cluster {
     fn of(test: &str) -> Option<Cluster> {
-        let Some(path) = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG") else {
-            skip_without_cluster(test);
-            return None;
-        };
-        Some(Cluster {
-            kubeconfig: path.into(),
-        })
+        let path = kubeconfig(test)?;
+        Some(Cluster { kubeconfig: path })
     }
 
     /// kubectl to its end: exit code, standard output, standard error.

@@ -350,10 +350,11 @@ pub async fn stand_in(
 }
 
 /// The selector of a pod's own control group in cAdvisor's series: without a
-/// container, all of them and the sandbox together.
+/// container, all of them and the sandbox together. containerd's sandbox has no container either,
+/// but a name.
 fn cadvisor(metric: &str, namespace: &str, pod: &str) -> String {
     format!(
-        "{metric}{{job={},namespace={},pod={},container=\"\"}}",
+        "{metric}{{job={},namespace={},pod={},container=\"\",name=\"\"}}",
         label_value(scrape::CADVISOR),
         label_value(namespace),
         label_value(pod)

@@ -5,16 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::support::{cluster_images, flora_bench, report, run, skip_without_cluster};
-
-/// The cluster's kubeconfig, or `None` after saying that the test is skipped.
-pub fn kubeconfig(test: &str) -> Option<PathBuf> {
-    let path = std::env::var_os("FLORA_BENCH_TEST_KUBECONFIG");
-    if path.is_none() {
-        skip_without_cluster(test);
-    }
-    path.map(PathBuf::from)
-}
+pub use crate::support::kubeconfig;
+use crate::support::{cluster_images, flora_bench, report, run};
 
 /// One run at a time takes the nodes.
 pub fn alone() -> std::sync::MutexGuard<'static, ()> {

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cluster::{Grounds, kubectl, scenario, state};
-use crate::support::{entry, report, run, scenarios, skip, skip_without_cluster, verified};
+use crate::support::{entry, report, run, scenarios, skip, verified};
 
 /// Waits until something is true of the cluster.
 pub fn until(what: &str, limit: Duration, is_true: impl Fn() -> bool) {
@@ -185,7 +185,10 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
         return;
     };
     let Ok(pids) = std::env::var("FLORA_BENCH_TEST_KUBELET_PIDS") else {
-        return skip_without_cluster(test);
+        return skip(
+            test,
+            "FLORA_BENCH_TEST_KUBELET_PIDS does not say where kubelets' pids stand",
+        );
     };
     let mut command = grounds.scenario(&["baseline"], &["--measure", "120s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
