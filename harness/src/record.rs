@@ -279,12 +279,25 @@ fn append(path: &Path) -> Result<BufWriter<File>, RecordError> {
         })
 }
 
-fn write_lines<T: Serialize>(file: &mut BufWriter<File>, lines: &[T]) -> io::Result<()> {
+fn write_lines<T: Serialize>(file: &mut impl Write, lines: &[T]) -> io::Result<()> {
     for line in lines {
         serde_json::to_writer(&mut *file, line)?;
         file.write_all(b"\n")?;
     }
     file.flush()
+}
+
+/// Writes a run's trials anew, all of them or none.
+///
+/// # Errors
+/// When they can't be written.
+pub fn rewrite_trials(directory: &Path, trials: &[TrialRecord]) -> Result<(), RecordError> {
+    let path = directory.join(TRIALS);
+    let mut bytes = Vec::new();
+    match write_lines(&mut bytes, trials) {
+        Ok(()) => write_file(&path, &bytes),
+        Err(source) => Err(RecordError::Write { path, source }),
+    }
 }
 
 /// Writes a value as indented JSON: whole or not at all.

@@ -4,7 +4,7 @@ use crate::analysis;
 use crate::backend::{Backend, Observed, Sink, TrialError};
 use crate::fingerprint::Fingerprint;
 use crate::plan::{Plan, TrialPlan};
-use crate::record::{RecordError, Recorder};
+use crate::record::{RecordError, Recorder, Records};
 use crate::sample::{Phase, Sample};
 use crate::trial::{TrialAnalysis, TrialRecord, TrialStatus};
 
@@ -115,6 +115,36 @@ pub fn lost(plan: &Plan, done: usize, samples: &[Sample]) -> Vec<TrialRecord> {
         .collect()
 }
 
+/// Computes every trial anew from its samples. Those that failed left too few.
+pub fn again(records: &mut Records) {
+    let Records {
+        plan,
+        fingerprint,
+        trials,
+        samples,
+        ..
+    } = records;
+    let finished = trials
+        .iter_mut()
+        .filter(|trial| trial.status != TrialStatus::Failed);
+    for trial in finished {
+        let own = samples
+            .iter()
+            .filter(|sample| sample.trial == trial.trial)
+            .cloned();
+        let own: Vec<Sample> = own.collect();
+        trial.analysis = analysis::trial(plan, fingerprint, &own);
+        trial.status = status(&trial.analysis);
+    }
+}
+
+fn status(analysis: &TrialAnalysis) -> TrialStatus {
+    match analysis.is_valid() {
+        true => TrialStatus::Valid,
+        false => TrialStatus::Invalid,
+    }
+}
+
 /// What a trial came to, from what it left.
 fn record(
     plan: &Plan,
@@ -145,8 +175,7 @@ fn record(
         arm: trial.arm.clone(),
         status: match outcome {
             Err(_) => TrialStatus::Failed,
-            Ok(_) if analysis.is_valid() => TrialStatus::Valid,
-            Ok(_) => TrialStatus::Invalid,
+            Ok(_) => status(&analysis),
         },
         error,
         phases: observed.phases,

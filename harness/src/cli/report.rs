@@ -8,20 +8,26 @@ use super::exit::{self, Failure};
 use super::{Format, print, print_json};
 use crate::record::{self, Records};
 use crate::report::{self, Report};
+use crate::run;
 
 /// Render a run again from its records.
 ///
 /// Reads plan, fingerprint, trials and samples; writes report.json, .html,
 /// .md, .csv and the charts anew, and prints the table.
 ///
-/// Example:
+/// Examples:
 ///   flora-bench report latest --format json
+///   flora-bench report results/old --again   (a run of an older version)
 #[derive(Debug, Args)]
 #[command(verbatim_doc_comment)]
 pub struct Arguments {
     /// A run directory, the name of one, or `latest`.
     #[arg(default_value = "latest")]
     run: String,
+
+    /// Compute every trial again from its samples, as this version does; trials.jsonl is written anew.
+    #[arg(long)]
+    again: bool,
 
     /// How to print.
     #[arg(long, value_enum, default_value_t = Format::Text)]
@@ -38,7 +44,11 @@ pub struct Arguments {
 /// When the run directory can't be used.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let directory = record::resolve(&arguments.run, &arguments.out);
-    let records = Records::read(&directory)?;
+    let mut records = Records::read(&directory)?;
+    if arguments.again {
+        run::again(&mut records);
+        record::rewrite_trials(&directory, &records.trials)?;
+    }
     let report = report::build::build(&records);
     write(&directory, &report, &records)?;
     match arguments.format {

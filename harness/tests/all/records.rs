@@ -55,6 +55,25 @@ fn an_untouched_run_agrees_and_renders_the_same_again() {
     assert_eq!(before, after);
 }
 
+/// What an older version judged by other rules agrees with this one's once it is computed again.
+#[test]
+fn a_run_is_computed_again_from_its_samples() {
+    let copy = recorded();
+    let directory = copy.path().join("run");
+    let path = directory.join("trials.jsonl");
+    let before = fs::read_to_string(&path).unwrap();
+    edit(&path, |text| {
+        text.replacen("requests per second were answered", "were answered", 1)
+            .replacen("\"valid\"", "\"invalid\"", 1)
+    });
+    assert_eq!(verify(&directory).0, 2);
+    let (code, _, stderr) = run(flora_bench().arg("report").arg(&directory).arg("--again"));
+    assert_eq!(code, 0, "{stderr}");
+    let (code, stdout, _) = verify(&directory);
+    assert_eq!(code, 0, "{stdout}");
+    assert_eq!(fs::read_to_string(&path).unwrap(), before);
+}
+
 #[test]
 fn the_run_that_the_readme_shows_agrees_with_its_samples() {
     let (code, stdout, stderr) = verify(&repository().join("results/example"));

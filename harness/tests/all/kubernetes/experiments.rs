@@ -48,25 +48,6 @@ fn a_rate_is_found_under_a_cpu_limit() {
 }
 
 #[test]
-fn saturation_has_a_knee() {
-    let Some(grounds) = Grounds::start("kubernetes::experiments::saturation") else {
-        return;
-    };
-    // A request that costs the target several times what it costs k6.
-    let options = "--experiment saturation --work 100 --rate 200 --warmup 1s --measure 2s";
-    let (stdout, report) = searched(&grounds, options);
-    assert!(stdout.contains("Up to saturation"), "{stdout}");
-    let steps = steps(&report);
-    let offered = |step: &Value| step["offered_requests_per_second"].as_f64().unwrap();
-    let passed = steps.iter().filter(|step| step["passed"] == true);
-    let failed = steps.iter().filter(|step| step["passed"] == false);
-    let most = passed.map(offered).fold(0.0, f64::max);
-    assert!(most > 0.0, "{report}");
-    let beyond: Vec<f64> = failed.map(offered).filter(|rate| *rate > most).collect();
-    assert!(!beyond.is_empty(), "{report}");
-}
-
-#[test]
 fn a_target_with_too_little_memory_is_told() {
     let Some(grounds) = Grounds::start("kubernetes::a_target_with_too_little_memory_is_told")
     else {
