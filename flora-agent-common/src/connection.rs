@@ -16,11 +16,15 @@
 //! segment that starts like a request ([`phase::RESYNC`]), and the answer to a
 //! request that was not seen counts as lost.
 
-use crate::chunks;
-use crate::head::{self, Room, Scan, Source};
+mod scan;
+mod short;
+
+pub use self::scan::{Scanned, scan_requests, scan_responses};
+pub use self::short::{requests, responses};
+
+use crate::head::{self, Source};
 use crate::layout::lost;
-use crate::machine::{Body, Event, Kind, Machine, WINDOW};
-use crate::method;
+use crate::machine::{Machine, WINDOW};
 use crate::template::TEXT_BYTES;
 
 /// Words of a request line.
@@ -28,6 +32,9 @@ pub const TEXT_WORDS: usize = TEXT_BYTES / 8;
 
 /// Requests of a connection that can be open at once.
 pub const QUEUE: usize = 64;
+
+/// No request's number.
+pub(crate) const NO_NUMBER: u8 = QUEUE as u8;
 
 /// Where a direction of a connection stands; numbers, because an enum read from a map could hold anything.
 pub mod phase {
@@ -88,8 +95,10 @@ pub struct Connection {
     pub told: u16,
     /// Method of the request in the first slot.
     pub method: u8,
-    /// Nothing.
-    pub reserved: [u8; 3],
+    /// 1 when the caller's entry has this connection.
+    pub listed: u8,
+    /// [`Kernel::round`] when [`Connection::route`] was found.
+    pub round: u16,
     /// Bytes of the request's body that are still to come.
     pub rx_left: u64,
     /// When the request began whose response is under way.
@@ -130,13 +139,15 @@ impl Connection {
         self.answered >= ANSWERS_TOLD || (self.answered > 0 && self.told != epoch(self.start))
     }
 
-    /// How many answers the caller's entry lacks; from now on it has them.
+    /// How many connections and answers the caller's entry lacks; from now on it has them. One
+    /// that is never asked anything is in no entry: an application's own, to those that it calls.
     #[inline(always)]
-    pub fn tell(&mut self) -> u64 {
-        let answered = u64::from(self.answered);
+    pub fn tell(&mut self) -> (u64, u64) {
+        let lacks = (u64::from(1 - self.listed), u64::from(self.answered));
+        self.listed = 1;
         self.answered = 0;
         self.told = epoch(self.start);
-        answered
+        lacks
     }
 }
 
@@ -170,6 +181,10 @@ pub struct Deep {
     pub rx_bytes: u64,
     /// Bytes of the response that is being read.
     pub tx_bytes: u64,
+    /// Number of the request whose body is being read, while it may wait; [`NO_NUMBER`] otherwise.
+    pub rx_number: u8,
+    /// Nothing.
+    pub reserved: [u8; 7],
     /// Requests that wait, by number modulo [`QUEUE`].
     pub queue: [Waiting; QUEUE],
 }
@@ -217,6 +232,11 @@ pub trait Kernel: Source {
     fn route(&self, text: &[u64; TEXT_WORDS], line: &head::Line, cut: bool) -> u16;
     /// The series of a route and status.
     fn series(&self, container: u16, route: u16, status: u16) -> u16;
+    /// Whether that is still this one: series and routes that nobody asks for are taken back, and
+    /// given to others.
+    fn is_series(&self, series: u16, container: u16, route: u16, status: u16) -> bool;
+    /// How often that has happened, modulo 2^16: a route that was found before may be another's.
+    fn round(&self) -> u16;
     /// A response that was one segment.
     fn single(&self, series: u16, answer: &Answer, now: u64);
     /// A response of several segments began.
@@ -281,269 +301,6 @@ pub(crate) fn end(segment: &Segment) -> u32 {
         .wrapping_add(segment.length - segment.start)
 }
 
-/// A segment of a client: the short way.
-#[inline(always)]
-pub fn requests<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Segment) -> Next {
-    let mut start = segment.start;
-    let rx = connection.rx;
-    if rx == phase::OPAQUE {
-        return Next::Done;
-    }
-    if rx == phase::RESYNC {
-        return Next::Scan(start);
-    }
-    if rx != phase::NEW {
-        match place(connection.rx_next, segment) {
-            Place::Here(offset) => start = offset,
-            Place::Old => return Next::Done,
-            Place::Gap(gap) => {
-                if rx == phase::BODY && connection.rx_left >= u64::from(gap) {
-                    connection.rx_left -= u64::from(gap);
-                } else if rx == phase::MACHINE {
-                    return Next::Scan(start);
-                } else {
-                    kernel.lost(lost::GAP);
-                    connection.rx = phase::RESYNC;
-                }
-            }
-        }
-    }
-    if rx == phase::MACHINE {
-        return Next::Scan(start);
-    }
-    if connection.rx == phase::BODY {
-        let left = connection.rx_left;
-        let here = u64::from(segment.length - start);
-        connection.rx_next = end(segment);
-        if here < left {
-            connection.rx_left = left - here;
-            return Next::Done;
-        }
-        connection.rx_left = 0;
-        connection.rx = phase::START;
-        if here == left {
-            return Next::Done;
-        }
-        // The next request follows in the same segment.
-        return Next::Scan(start + left as u32);
-    }
-    let mut room = Room::uninit();
-    let window = kernel.blank(&mut room);
-    let length = segment.length;
-    let here = length - start;
-    if !kernel.window(start, head::window_bytes(here), window) {
-        kernel.lost(lost::READ);
-        connection.rx = phase::RESYNC;
-        return Next::Done;
-    }
-    let Some((method, bytes)) = head::usual_method(window[0]) else {
-        return unusual(kernel, connection, segment, window[0], window[1], start);
-    };
-    let method = kernel.forget(u64::from(method)) as u8;
-    let bytes = kernel.forget(u64::from(bytes)) as u32;
-    // Out of step: this is a start.
-    connection.rx_next = end(segment);
-    connection.rx = phase::START;
-    if connection.head != connection.tail {
-        return Next::Scan(start);
-    }
-    let Some(line) = head::line(window, method, bytes) else {
-        return Next::Scan(start);
-    };
-    if line.hash != connection.hash {
-        let (text, _) = window.split_at(TEXT_WORDS);
-        let Ok(text) = text.try_into() else {
-            return Next::Done;
-        };
-        let route = match kernel.known_route(line.hash) {
-            Some(route) => route,
-            None => kernel.route(text, &line, false),
-        };
-        connection.hash = line.hash;
-        connection.route = route;
-        connection.series_status = 0;
-    }
-    let Scan::Head(head, framing) = head::scan(kernel, window, start, length) else {
-        return Next::Scan(start);
-    };
-    let message = u64::from(head - start) + framing.length();
-    if framing.is_chunked() || message < u64::from(here) {
-        return Next::Scan(start);
-    }
-    if message > u64::from(here) {
-        connection.rx = phase::BODY;
-        connection.rx_left = message - u64::from(here);
-    }
-    connection.start = kernel.now();
-    connection.method = method;
-    connection.request_bytes = message as u32;
-    connection.tail = 0;
-    connection.head = 1;
-    Next::Done
-}
-
-/// A segment that does not start with one of the usual methods and a path.
-#[inline(always)]
-fn unusual<K: Kernel>(
-    kernel: &K,
-    connection: &mut Connection,
-    segment: &Segment,
-    first: u64,
-    second: u64,
-    start: u32,
-) -> Next {
-    if connection.rx == phase::NEW {
-        let expected = kernel.begins();
-        if first & 0xffff == 0x0316 || (first & 0xffff == 0x0317 && expected.is_none()) {
-            // A TLS record: of a handshake, or of one long past (RFC 8446 §5.1).
-            kernel.lost(lost::ENCRYPTED);
-            connection.rx = phase::OPAQUE;
-            connection.tx = phase::OPAQUE;
-            return Next::Done;
-        }
-        if first == crate::word::word(b"PRI * HT") {
-            // The preface of RFC 9113 §3.4.
-            kernel.lost(lost::HTTP2);
-            connection.rx = phase::OPAQUE;
-            connection.tx = phase::OPAQUE;
-            return Next::Done;
-        }
-        if head::status(first, second).is_some() {
-            // An answer comes in: here sits a client.
-            connection.rx = phase::OPAQUE;
-            connection.tx = phase::OPAQUE;
-            return Next::Done;
-        }
-        if expected != Some(segment.sequence) {
-            // It was there before the programs, or its first segment is late.
-            connection.rx = phase::RESYNC;
-            connection.rx_next = expected.unwrap_or(segment.sequence);
-            return Next::Done;
-        }
-    }
-    if connection.rx == phase::RESYNC {
-        return Next::Done;
-    }
-    Next::Scan(start)
-}
-
-/// A segment of the server: the short way.
-#[inline(always)]
-pub fn responses<K: Kernel>(kernel: &K, connection: &mut Connection, segment: &Segment) -> Next {
-    let mut start = segment.start;
-    let tx = connection.tx;
-    if tx == phase::OPAQUE {
-        return Next::Done;
-    }
-    if tx != phase::NEW && tx != phase::RESYNC {
-        match place(connection.tx_next, segment) {
-            Place::Here(offset) => start = offset,
-            Place::Old => return Next::Done,
-            Place::Gap(gap) => {
-                if tx == phase::BODY && connection.tx_left >= u64::from(gap) {
-                    connection.tx_left -= u64::from(gap);
-                } else if tx == phase::MACHINE || tx == phase::CLOSE {
-                } else {
-                    kernel.lost(lost::GAP);
-                    connection.tx = phase::RESYNC;
-                }
-            }
-        }
-    }
-    if tx == phase::MACHINE {
-        return Next::Scan(start);
-    }
-    let here = u64::from(segment.length - start);
-    if tx == phase::CLOSE {
-        connection.tx_next = end(segment);
-        more(kernel, connection, here);
-        return Next::Done;
-    }
-    if connection.tx == phase::BODY {
-        let left = connection.tx_left;
-        connection.tx_next = end(segment);
-        if here < left {
-            connection.tx_left = left - here;
-            more(kernel, connection, here);
-            return Next::Done;
-        }
-        more(kernel, connection, left);
-        connection.tx_left = 0;
-        connection.tx = phase::START;
-        finish(kernel, connection, kernel.sent());
-        if here == left {
-            return Next::Done;
-        }
-        return Next::Scan(start + left as u32);
-    }
-    // What no open request precedes, and what waits elsewhere than in the first slot.
-    if connection.head == connection.tail || connection.tail != 0 {
-        return Next::Scan(start);
-    }
-    let mut room = Room::uninit();
-    let window = kernel.blank(&mut room);
-    let length = segment.length;
-    if !kernel.window(start, head::window_bytes(here as u32), window) {
-        kernel.lost(lost::READ);
-        return Next::Scan(start);
-    }
-    let Some(status) = head::status(window[0], window[1]) else {
-        return Next::Scan(start);
-    };
-    if status < 200 {
-        return Next::Scan(start);
-    }
-    let Scan::Head(head, framing) = head::scan(kernel, window, start, length) else {
-        return Next::Scan(start);
-    };
-    if connection.method == method::CONNECT {
-        return Next::Scan(start);
-    }
-    let head = u64::from(head - start);
-    let bodyless = connection.method == method::HEAD || status == 204 || status == 304;
-    let message = if bodyless {
-        head
-    } else {
-        head + framing.length()
-    };
-    if message < here || (!bodyless && framing.is_chunked()) {
-        return Next::Scan(start);
-    }
-    connection.tx_next = end(segment);
-    let now = kernel.sent();
-    let answer = Answer {
-        start: connection.start,
-        request_bytes: u64::from(connection.request_bytes),
-        response_bytes: here,
-        route: connection.route,
-        status,
-        container: connection.container,
-    };
-    if connection.series_status != status {
-        connection.series = kernel.series(answer.container, answer.route, status);
-        connection.series_status = status;
-    }
-    connection.answered += 1;
-    let series = connection.series;
-    let until_close = !bodyless && framing.is_none();
-    if message == here && !until_close {
-        connection.tx = phase::START;
-        connection.tail = connection.tail.wrapping_add(1) % QUEUE as u8;
-        kernel.single(series, &answer, now);
-        return Next::Done;
-    }
-    open(connection, &answer, series, now);
-    connection.tail = connection.tail.wrapping_add(1) % QUEUE as u8;
-    if until_close {
-        connection.tx = phase::CLOSE;
-    } else {
-        connection.tx = phase::BODY;
-        connection.tx_left = message - here;
-    }
-    kernel.first(series, &answer, now);
-    Next::Done
-}
-
 /// Notes a response down that goes on in further segments.
 #[inline(always)]
 pub(crate) fn open(connection: &mut Connection, answer: &Answer, series: u16, now: u64) {
@@ -567,9 +324,23 @@ fn more<K: Kernel>(kernel: &K, connection: &mut Connection, bytes: u64) {
     connection.open_bytes += bytes;
     connection.open_uncounted += bytes;
     if connection.open_uncounted >= BYTES_COUNTED {
-        kernel.bytes(connection.open_series, connection.open_uncounted);
+        if is_counted(kernel, connection) {
+            kernel.bytes(connection.open_series, connection.open_uncounted);
+        }
         connection.open_uncounted = 0;
     }
+}
+
+/// Whether the response under way has its series still. One that outlives it was counted when
+/// it began, and its end is nobody's.
+#[inline(always)]
+fn is_counted<K: Kernel>(kernel: &K, connection: &Connection) -> bool {
+    kernel.is_series(
+        connection.open_series,
+        connection.container,
+        connection.open_route,
+        connection.open_status,
+    )
 }
 
 /// The response under way has ended.
@@ -578,6 +349,7 @@ pub(crate) fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u6
     if connection.open_status == 0 {
         return;
     }
+    let counted = is_counted(kernel, connection);
     let answer = Answer {
         start: connection.open_start,
         request_bytes: u64::from(connection.open_request_bytes),
@@ -587,13 +359,15 @@ pub(crate) fn finish<K: Kernel>(kernel: &K, connection: &mut Connection, now: u6
         container: connection.container,
     };
     connection.open_status = 0;
-    kernel.last(
-        connection.open_series,
-        &answer,
-        connection.open_first,
-        connection.open_uncounted,
-        now,
-    );
+    if counted {
+        kernel.last(
+            connection.open_series,
+            &answer,
+            connection.open_first,
+            connection.open_uncounted,
+            now,
+        );
+    }
 }
 
 /// The connection is closed or reset by either side.
@@ -613,223 +387,7 @@ pub fn closed<K: Kernel>(kernel: &K, connection: &mut Connection, by_server: boo
     finish(kernel, connection, kernel.now());
 }
 
-/// A scan's outcome.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scanned {
-    /// The segment's end is reached.
-    Done,
-    /// Go on at this offset.
-    Again(u32),
-}
-
-/// The next bytes of a message in the machine's hands: what is left of a body,
-/// then up to a window of heads and chunk sizes.
-///
-/// Returns what happened and the offset behind it.
-#[inline(always)]
-fn step<K: Kernel>(
-    kernel: &K,
-    machine: &mut Machine,
-    kind: Kind,
-    at: u32,
-    length: u32,
-) -> (Event, u32) {
-    let mut at = at;
-    if machine.left() > 0 {
-        let n = skippable(machine, at, length);
-        at += n;
-        let event = machine.skip(kind, u64::from(n));
-        if at >= length || !matches!(event, Event::More) {
-            return (event, at);
-        }
-    }
-    let mut words = [kernel.forget(0); WINDOW];
-    if machine.is_before_chunk() {
-        at = chunks::pass(kernel, machine, at, length, &mut words);
-        if machine.left() > 0 || at >= length {
-            return (Event::More, at);
-        }
-    }
-    if machine.is_in_line() {
-        at = long_line(kernel, at, length, &mut words);
-    }
-    let here = length - at;
-    let n = if here > 8 * WINDOW as u32 {
-        8 * WINDOW as u32
-    } else {
-        here
-    };
-    if !kernel.some(at, n, &mut words) {
-        kernel.lost(lost::READ);
-        return (Event::NotHttp, length);
-    }
-    let (event, taken) = machine.take(
-        kind,
-        &words,
-        n,
-        |counter| kernel.opaque(counter),
-        |value| kernel.forget(value),
-    );
-    (event, at + taken)
-}
-
-/// Passes over windows in which a line does not end; never over a segment's last.
-#[inline(always)]
-fn long_line<K: Kernel>(kernel: &K, at: u32, length: u32, words: &mut [u64; WINDOW]) -> u32 {
-    const WINDOWS: u32 = 8;
-    const BYTES: u32 = 8 * WINDOW as u32;
-    let mut at = at;
-    let mut turn = 0;
-    while turn < WINDOWS {
-        turn += 1;
-        if length - at <= BYTES || !kernel.some(at, BYTES, words) {
-            break;
-        }
-        let mut ends = 0;
-        let mut n = 0;
-        while n < WINDOW {
-            ends |= crate::word::equal(words[n], b'\n');
-            n += 1;
-        }
-        if ends != 0 {
-            break;
-        }
-        at = kernel.forget(u64::from(at + BYTES)) as u32;
-    }
-    at
-}
-
-/// How many of a segment's bytes from `at` on belong to the body that is skipped.
-#[inline(always)]
-fn skippable(machine: &Machine, at: u32, length: u32) -> u32 {
-    let here = length - at;
-    if machine.left() < u64::from(here) {
-        machine.left() as u32
-    } else {
-        here
-    }
-}
-
-/// Requests by way of the machine, from `start` on.
-#[inline(always)]
-pub fn scan_requests<K: Kernel>(
-    kernel: &K,
-    connection: &mut Connection,
-    deep: &mut Deep,
-    segment: &Segment,
-    start: u32,
-) -> Scanned {
-    let length = segment.length;
-    let mut at = start;
-    if connection.rx == phase::NEW || connection.rx == phase::START {
-        deep.rx.reset(Kind::Request);
-        connection.rx = phase::MACHINE;
-        connection.rx_next = end(segment);
-    } else {
-        // A first call, not a continued one: the segment's place counts.
-        let ahead = segment.sequence.wrapping_sub(connection.rx_next);
-        if ahead != 0 && ahead < 1 << 31 {
-            if deep.rx.left() < u64::from(ahead) {
-                kernel.lost(lost::GAP);
-                connection.rx = phase::RESYNC;
-                return Scanned::Again(start);
-            }
-            deep.rx.skip(Kind::Request, u64::from(ahead));
-        }
-        connection.rx_next = end(segment);
-    }
-    let (event, reached) = step(kernel, &mut deep.rx, Kind::Request, at, length);
-    if deep.rx.take_begun() {
-        deep.rx_start = kernel.now();
-        deep.rx_bytes = 0;
-    }
-    deep.rx_bytes += u64::from(reached - at);
-    at = reached;
-    match event {
-        Event::Head => {
-            push(kernel, connection, deep);
-            let body = deep.rx.framing(Kind::Request);
-            deep.rx.body(Kind::Request, body);
-        }
-        Event::NotHttp => {
-            if connection.tx == phase::NEW {
-                // The first that comes in on this connection.
-                kernel.lost(lost::NOT_HTTP);
-                connection.tx = phase::OPAQUE;
-                connection.rx = phase::OPAQUE;
-            } else {
-                connection.rx = phase::RESYNC;
-            }
-            return Scanned::Done;
-        }
-        _ => {}
-    }
-    if deep.rx.left() > 0 && at < length {
-        let n = skippable(&deep.rx, at, length);
-        deep.rx_bytes += u64::from(n);
-        deep.rx.skip(Kind::Request, u64::from(n));
-        at += n;
-    }
-    if deep.rx.is_between() {
-        connection.rx = phase::START;
-    }
-    if at < length {
-        return Scanned::Again(at);
-    }
-    Scanned::Done
-}
-
-/// A request's head is complete: it waits for its answer.
-#[inline(always)]
-fn push<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
-    let (length, cut) = deep.rx.text_length();
-    let (words, _) = deep.rx.text().as_chunks::<8>();
-    let Ok(words): Result<&[[u8; 8]; TEXT_WORDS], _> = words.try_into() else {
-        return;
-    };
-    let mut window = [0; TEXT_WORDS];
-    let mut hash = head::LINE_SEED;
-    let mut n = 0;
-    while n < TEXT_WORDS {
-        let left = u32::from(length).saturating_sub(8 * n as u32);
-        // What is behind the text is of another request.
-        let mask = if left >= 8 {
-            u64::MAX
-        } else {
-            (1u64 << ((8 * left) & 63)) - 1
-        };
-        let word = u64::from_le_bytes(words[n]) & mask;
-        window[n] = word;
-        if 8 * n <= usize::from(length) {
-            hash = crate::word::mix(hash, word);
-        }
-        n += 1;
-    }
-    let method = deep.rx.method();
-    let line = head::Line {
-        hash: if cut { !hash } else { hash },
-        length: u32::from(length),
-        method,
-    };
-    let route = match kernel.known_route(line.hash) {
-        Some(route) => route,
-        None => kernel.route(&window, &line, cut),
-    };
-    let bytes = match deep.rx.framing(Kind::Request) {
-        Body::Length(more) => deep.rx_bytes + more,
-        _ => deep.rx_bytes,
-    };
-    let waiting = Waiting {
-        start: deep.rx_start,
-        bytes: bytes as u32,
-        route,
-        method,
-        reserved: 0,
-    };
-    enqueue(kernel, connection, deep, waiting, line.hash);
-}
-
-/// A request, whose line has this hash, waits for its answer.
+/// A request, whose line has this hash, waits for its answer; under which number.
 #[inline(always)]
 pub(crate) fn enqueue<K: Kernel>(
     kernel: &K,
@@ -837,7 +395,7 @@ pub(crate) fn enqueue<K: Kernel>(
     deep: &mut Deep,
     waiting: Waiting,
     hash: u64,
-) {
+) -> u8 {
     if connection.head == connection.tail {
         connection.head = 0;
         connection.tail = 0;
@@ -846,7 +404,7 @@ pub(crate) fn enqueue<K: Kernel>(
     let after = (number + 1) % QUEUE as u8;
     if after == connection.tail {
         kernel.lost(lost::QUEUE);
-        return;
+        return NO_NUMBER;
     }
     if number == 0 {
         connection.start = waiting.start;
@@ -860,95 +418,39 @@ pub(crate) fn enqueue<K: Kernel>(
         deep.queue[usize::from(number) % QUEUE] = waiting;
     }
     connection.head = after;
+    number
 }
 
-/// Responses by way of the machine, from `start` on.
+/// The request that the machine reads has come to be longer than its head said, as chunks make it.
+/// It is known while it waits; what comes behind its answer is not counted.
 #[inline(always)]
-pub fn scan_responses<K: Kernel>(
-    kernel: &K,
-    connection: &mut Connection,
-    deep: &mut Deep,
-    segment: &Segment,
-    start: u32,
-) -> Scanned {
-    let length = segment.length;
-    let mut at = start;
-    if connection.tx == phase::NEW
-        || connection.tx == phase::START
-        || connection.tx == phase::RESYNC
-    {
-        deep.tx.reset(Kind::Response);
-        connection.tx = phase::MACHINE;
-    } else {
-        let ahead = segment.sequence.wrapping_sub(connection.tx_next);
-        if ahead != 0 && ahead < 1 << 31 {
-            if deep.tx.left() < u64::from(ahead) {
-                kernel.lost(lost::GAP);
-                connection.tx = phase::RESYNC;
-                return Scanned::Done;
-            }
-            deep.tx.skip(Kind::Response, u64::from(ahead));
+fn grow(connection: &mut Connection, deep: &mut Deep) {
+    let number = deep.rx_number;
+    let before = number.wrapping_sub(connection.tail) % QUEUE as u8;
+    let waiting = connection.head.wrapping_sub(connection.tail) % QUEUE as u8;
+    if number == NO_NUMBER || before >= waiting {
+        return;
+    }
+    let bytes = noted(deep.rx_bytes);
+    if number == 0 {
+        if connection.request_bytes < bytes {
+            connection.request_bytes = bytes;
         }
+        return;
     }
-    connection.tx_next = end(segment);
-    let (event, reached) = step(kernel, &mut deep.tx, Kind::Response, at, length);
-    if deep.tx.take_begun() {
-        deep.tx_bytes = 0;
+    let waiting = &mut deep.queue[usize::from(number) % QUEUE];
+    if waiting.bytes < bytes {
+        waiting.bytes = bytes;
     }
-    passed(kernel, connection, deep, reached - at);
-    at = reached;
-    match event {
-        Event::Head => {
-            let status = deep.tx.status();
-            if (100..200).contains(&status) && status != 101 {
-                deep.tx.body(Kind::Response, Body::Empty);
-            } else {
-                answer(kernel, connection, deep, status);
-                if connection.tx == phase::OPAQUE {
-                    return Scanned::Done;
-                }
-            }
-        }
-        Event::NotHttp => {
-            // Not what answers HTTP: wait for what does. What was under way has no end.
-            connection.tx = phase::RESYNC;
-            if connection.open_status != 0 {
-                kernel.lost(lost::ABORTED);
-                finish(kernel, connection, kernel.sent());
-            }
-            return Scanned::Done;
-        }
-        _ => {}
-    }
-    let mut ended = event == Event::End;
-    if deep.tx.left() > 0 && at < length {
-        let n = skippable(&deep.tx, at, length);
-        passed(kernel, connection, deep, n);
-        ended = deep.tx.skip(Kind::Response, u64::from(n)) == Event::End;
-        at += n;
-    }
-    if ended {
-        finish(kernel, connection, kernel.sent());
-    }
-    if deep.tx.is_between() {
-        connection.tx = phase::START;
-    } else if deep.tx.is_until_close() {
-        connection.tx = phase::CLOSE;
-    }
-    if at < length {
-        return Scanned::Again(at);
-    }
-    Scanned::Done
 }
 
-/// Bytes of a response have passed.
+/// Bytes of a request as they are noted down: 4 GiB and more are all one.
 #[inline(always)]
-fn passed<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, bytes: u32) {
-    let bytes = u64::from(bytes);
-    if connection.open_status == 0 {
-        deep.tx_bytes += bytes;
+pub(crate) fn noted(bytes: u64) -> u32 {
+    if bytes > u64::from(u32::MAX) {
+        u32::MAX
     } else {
-        more(kernel, connection, bytes);
+        bytes as u32
     }
 }
 
@@ -967,62 +469,5 @@ pub(crate) fn pop(connection: &mut Connection, deep: &Deep) -> Waiting {
         }
     } else {
         deep.queue[usize::from(number) % QUEUE]
-    }
-}
-
-/// A final response's head is complete: it answers the oldest request.
-#[inline(always)]
-fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, status: u16) {
-    if connection.head == connection.tail
-        && connection.rx == phase::MACHINE
-        && deep.rx.is_in_fields()
-    {
-        // An answer to a head that has not ended: the server did not wait for it, or it
-        // ended in a segment that came out of order.
-        push(kernel, connection, deep);
-        connection.rx = phase::RESYNC;
-    }
-    let matched = connection.head != connection.tail;
-    let mut waiting = Waiting {
-        start: 0,
-        bytes: 0,
-        route: 0,
-        method: method::OTHER,
-        reserved: 0,
-    };
-    if matched {
-        waiting = pop(connection, deep);
-    } else {
-        kernel.lost(lost::UNMATCHED);
-    }
-    let tunnel = status == 101 || (waiting.method == method::CONNECT && status / 100 == 2);
-    let body = if tunnel || waiting.method == method::HEAD || status == 204 || status == 304 {
-        Body::Empty
-    } else {
-        deep.tx.framing(Kind::Response)
-    };
-    deep.tx.body(Kind::Response, body);
-    if matched {
-        let now = kernel.sent();
-        let answer = Answer {
-            start: waiting.start,
-            request_bytes: u64::from(waiting.bytes),
-            response_bytes: deep.tx_bytes,
-            route: waiting.route,
-            status,
-            container: connection.container,
-        };
-        let series = kernel.series(answer.container, answer.route, status);
-        connection.answered += 1;
-        if deep.tx.is_between() {
-            kernel.single(series, &answer, now);
-        } else {
-            open(connection, &answer, series, now);
-            kernel.first(series, &answer, now);
-        }
-    }
-    if tunnel {
-        connection.rx = phase::OPAQUE;
-        connection.tx = phase::OPAQUE;
     }
 }

@@ -7,7 +7,7 @@
 
 use crate::connection::{
     Answer, Connection, Deep, Kernel, QUEUE, Segment, TEXT_WORDS, Waiting, end, enqueue, finish,
-    open, phase, pop,
+    noted, open, phase, pop,
 };
 use crate::head::{self, Room, Scan};
 use crate::layout::lost;
@@ -82,14 +82,16 @@ pub fn head_of_request<K: Kernel>(
     let message = u64::from(after - at) + framing.length();
     let waiting = Waiting {
         start: kernel.now(),
-        bytes: message as u32,
+        bytes: noted(message),
         route,
         method,
         reserved: 0,
     };
-    enqueue(kernel, connection, deep, waiting, line.hash);
+    let number = enqueue(kernel, connection, deep, waiting, line.hash);
     if framing.is_chunked() {
-        deep.rx.body(Kind::Request, Body::Chunked);
+        deep.rx_number = number;
+        deep.rx_bytes = message;
+        deep.rx.begin_body(Kind::Request, Body::Chunked);
         connection.rx = phase::MACHINE;
         return if after < length {
             Headed::Machine(after)
@@ -187,7 +189,7 @@ pub fn head_of_response<K: Kernel>(
         return Headed::Done;
     }
     if framing.is_chunked() {
-        deep.tx.body(Kind::Response, Body::Chunked);
+        deep.tx.begin_body(Kind::Response, Body::Chunked);
         connection.tx = phase::MACHINE;
         return if after < length {
             Headed::Machine(after)

@@ -116,16 +116,55 @@ pub const fn series_key(container: u16, route: u16, status: u16) -> u64 {
     1 << 63 | (container as u64) << 32 | (route as u64) << 16 | status as u64
 }
 
+/// The key of a series that is being taken back: nobody finds it any more, and nobody takes its slot yet.
+pub const fn closed_key(key: u64) -> u64 {
+    key & !(1 << 63) | CLOSED
+}
+
+/// Whether a series is being taken back.
+pub const fn is_closed(key: u64) -> bool {
+    key & CLOSED != 0
+}
+
+/// The mark of a [`closed_key`].
+const CLOSED: u64 = 1 << 62;
+
 /// Container, route and status of a [`series_key`].
 pub const fn series_parts(key: u64) -> (u16, u16, u16) {
     ((key >> 32) as u16 & 0x7fff, (key >> 16) as u16, key as u16)
 }
 
+/// Bits of a route's number that say its slot.
+const SLOT_BITS: u32 = 6;
+const _: () = assert!(ROUTES == 1 << SLOT_BITS);
+
+/// The number that stands for a route: its slot, and how often that had been another's before,
+/// so that a number that is kept somewhere can't become that of another route.
+#[inline(always)]
+pub const fn route_number(slot: u16, generation: u16) -> u16 {
+    generation << SLOT_BITS | slot
+}
+
+/// Slot and generation of a route's number.
+#[inline(always)]
+pub const fn route_parts(number: u16) -> (u16, u16) {
+    (number % ROUTES as u16, number >> SLOT_BITS)
+}
+
+/// The generation behind one; after the last comes the first.
+pub const fn next_generation(generation: u16) -> u16 {
+    (generation + 1) % (1 << (16 - SLOT_BITS))
+}
+
+/// [`Route::hash`] while a slot is being taken back: no route's.
+pub const TAKEN_BACK: u64 = 2;
+
 /// A route: a method and a path whose changing parts are templated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Route {
-    /// Hash of the method and the templated path; 0 while the slot is free.
+    /// Hash of the method and the templated path, which is odd; 0 while the slot is free, and
+    /// [`TAKEN_BACK`] before it is free again.
     pub hash: u64,
     /// [`crate::method`]'s number.
     pub method: u8,
@@ -135,8 +174,10 @@ pub struct Route {
     pub cut: u8,
     /// 1 when `text` can be read.
     pub ready: u8,
+    /// How often the slot was another's before; the agent alone writes it.
+    pub generation: u16,
     /// Nothing.
-    pub reserved: u32,
+    pub reserved: u16,
     /// The path as the first request had it, without its query: not yet
     /// templated, so the agent passes it through [`crate::template`].
     pub text: [u8; TEXT_BYTES],
@@ -178,7 +219,7 @@ pub mod lost {
     pub const SCAN: u32 = 3;
     /// An answer to a request that was not seen: a served request that is not counted as one.
     pub const UNMATCHED: u32 = 4;
-    /// A request whose route found no slot; it is counted as `_OTHER`.
+    /// A request whose route found no slot, or had lost it when the answer came; it is counted as `_OTHER`.
     pub const ROUTE: u32 = 5;
     /// An answer whose series found no slot; it is counted in series 0.
     pub const SERIES: u32 = 6;
@@ -234,7 +275,7 @@ pub struct Span {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(C)]
 pub struct Peer {
-    /// Connections that sent at least one request.
+    /// Connections on which it was answered.
     pub connections: u64,
     /// Requests that were answered.
     pub requests: u64,
@@ -275,5 +316,28 @@ mod tests {
         assert_eq!(size_of::<PeerKey>(), 20);
         let key = series_key(7, 63, 404);
         assert_eq!(series_parts(key), (7, 63, 404));
+    }
+
+    #[test]
+    fn a_closed_key_is_that_of_no_series_and_says_whose_it_was() {
+        let key = series_key(0x7fff, u16::MAX, 599);
+        let closed = closed_key(key);
+        assert!(is_closed(closed) && !is_closed(key));
+        assert_eq!(series_parts(closed), series_parts(key));
+        assert_eq!(closed >> 63, 0);
+    }
+
+    #[test]
+    fn numbers_of_routes() {
+        for slot in [0, 1, ROUTES as u16 - 1] {
+            let mut generation = 0;
+            for _ in 0..1023 {
+                let number = route_number(slot, generation);
+                assert_eq!(route_parts(number), (slot, generation));
+                generation = next_generation(generation);
+            }
+            assert_eq!((generation, next_generation(generation)), (1023, 0));
+        }
+        assert_eq!(route_number(OTHER, 0), OTHER);
     }
 }

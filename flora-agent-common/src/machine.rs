@@ -29,7 +29,7 @@ pub enum Kind {
 pub enum Event {
     /// Nothing yet.
     More,
-    /// The head is complete; the driver says how the body is framed with [`Machine::body`].
+    /// The head is complete; the driver says how the body is framed with [`Machine::begin_body`].
     Head,
     /// The message is complete.
     End,
@@ -309,11 +309,13 @@ impl Machine {
         }
     }
 
-    /// Goes on behind a head. [`Event::End`] when nothing follows it.
+    /// Goes on behind a head, whoever has read it: nothing stays of a message before that was
+    /// left in its middle. [`Event::End`] when no body follows.
     #[inline(always)]
-    pub fn body(&mut self, kind: Kind, body: Body) -> Event {
+    pub fn begin_body(&mut self, kind: Kind, body: Body) -> Event {
+        let ended = self.end(kind);
         match body {
-            Body::Empty | Body::Length(0) => return self.end(kind),
+            Body::Empty | Body::Length(0) => return ended,
             Body::Length(length) => {
                 self.left = length;
                 self.state = state::BODY;

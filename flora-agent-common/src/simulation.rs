@@ -39,6 +39,9 @@ pub struct Simulation {
     lost: RefCell<[u64; lost::REASONS]>,
     clock: Cell<u64>,
     begins: Cell<Option<u32>>,
+    /// How often slots were taken back, and the first route since.
+    round: Cell<u16>,
+    first: Cell<u16>,
     /// How many segments went byte by byte.
     pub scans: u64,
 }
@@ -70,6 +73,8 @@ impl Simulation {
             lost: RefCell::default(),
             clock: Cell::new(1),
             begins: Cell::new(Some(u32::MAX - 100)),
+            round: Cell::new(0),
+            first: Cell::new(0),
             scans: 0,
         }
     }
@@ -119,6 +124,12 @@ impl Simulation {
         };
         connection::closed(&kernel, &mut connection, true);
         self.connection = connection;
+    }
+
+    /// All routes and series there are so far are taken back.
+    pub fn take_back(&self) {
+        self.round.set(self.round.get().wrapping_add(1));
+        self.first.set(self.routes.borrow().len() as u16);
     }
 
     /// What was counted.
@@ -234,9 +245,12 @@ impl InHand<'_> {
     }
 
     fn count(&self, answer: &Answer, ended: bool) {
-        let text = self.simulation.routes.borrow()[usize::from(answer.route)]
-            .1
-            .clone();
+        let text = if answer.route < self.simulation.first.get() {
+            b"_OTHER".to_vec()
+        } else {
+            let routes = self.simulation.routes.borrow();
+            routes[usize::from(answer.route)].1.clone()
+        };
         self.simulation.counted.borrow_mut().push(Counted {
             text,
             status: answer.status,
@@ -278,10 +292,11 @@ impl Kernel for InHand<'_> {
 
     fn known_route(&self, hash: u64) -> Option<u16> {
         let routes = self.simulation.routes.borrow();
-        routes
-            .iter()
+        let first = usize::from(self.simulation.first.get());
+        let mut known = routes.iter().skip(first);
+        known
             .position(|(h, _)| *h == hash)
-            .map(|n| n as u16)
+            .map(|n| (first + n) as u16)
     }
 
     fn route(&self, text: &[u64; TEXT_WORDS], line: &Line, _cut: bool) -> u16 {
@@ -294,6 +309,14 @@ impl Kernel for InHand<'_> {
 
     fn series(&self, _container: u16, route: u16, _status: u16) -> u16 {
         route
+    }
+
+    fn is_series(&self, series: u16, _container: u16, route: u16, _status: u16) -> bool {
+        series == route && route >= self.simulation.first.get()
+    }
+
+    fn round(&self) -> u16 {
+        self.simulation.round.get()
     }
 
     fn single(&self, _series: u16, answer: &Answer, _now: u64) {

@@ -178,13 +178,12 @@ fn is_all(simulation: &Simulation, exchanges: &[Exchange]) -> Result<(), TestCas
     let counted = simulation.counted();
     prop_assert_eq!(counted.len(), expected.len());
     for (counted, expected) in counted.iter().zip(&expected) {
-        // A request's bytes are final when its answer comes late enough, which here is always so;
-        // of chunked ones only what came until the head was complete is counted.
         prop_assert_eq!(&counted.text, &expected.text);
         prop_assert_eq!(counted.status, expected.status);
         prop_assert_eq!(counted.response_bytes, expected.response_bytes);
         prop_assert!(counted.ended);
-        prop_assert!(counted.request_bytes <= expected.request_bytes);
+        // All of a request is here before its answer begins, which is when it counts.
+        prop_assert_eq!(counted.request_bytes, expected.request_bytes);
     }
     for reason in [
         lost::GAP,
@@ -383,4 +382,139 @@ fn after_an_upgrade_nothing_is_http() {
     let counted = simulation.counted();
     assert_eq!(counted.len(), 1);
     assert_eq!(counted[0].status, 101);
+}
+
+const UPLOAD: &str = "POST /a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+const OK: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// Chunks count as they come, as long as nothing answers them.
+#[test]
+fn bytes_of_chunked_uploads() {
+    let mut simulation = Simulation::new();
+    for answered_early in [false, true] {
+        simulation.request(format!("{UPLOAD}5\r\nhel").as_bytes());
+        if answered_early {
+            simulation.response(OK);
+        }
+        simulation.request(b"lo\r\n0\r\nDigest: x\r\n\r\n");
+        if !answered_early {
+            simulation.response(OK);
+        }
+    }
+    let bytes: Vec<_> = simulation
+        .counted()
+        .iter()
+        .map(|one| one.request_bytes)
+        .collect();
+    let first = UPLOAD.len() as u64 + 6;
+    assert_eq!(bytes, [first + 20, first]);
+    // Empty lines behind it are no part of it.
+    simulation.request(format!("{UPLOAD}0\r\n\r\n").as_bytes());
+    simulation.request(b"\r\n\r\n");
+    simulation.request(b"GET /b HTTP/1.1\r\nA:");
+    simulation.request(b" b\r\n\r\n");
+    simulation.response(OK);
+    simulation.response(OK);
+    let counted = simulation.counted();
+    assert_eq!(counted[2].request_bytes, UPLOAD.len() as u64 + 5);
+    assert_eq!(counted[3].request_bytes, 25);
+}
+
+/// What is missing inside a body was sent all the same, and is that request's and no other's.
+#[test]
+fn bytes_of_uploads_with_holes() {
+    let mut simulation = Simulation::new();
+    let text = format!("{UPLOAD}3e8\r\n{}\r\n0\r\n\r\n", "x".repeat(1000));
+    let (first, rest) = text.split_at(300);
+    simulation.request(first.as_bytes());
+    simulation.withhold(300);
+    simulation.request(&rest.as_bytes()[300..]);
+    simulation.response(OK);
+    // Of known length, but read by the machine, and its end is missing.
+    let head = "POST /b HTTP/1.1\r\nContent-Length: 10\r\n\r\n";
+    simulation.request(&head.as_bytes()[..20]);
+    simulation.request(&head.as_bytes()[20..]);
+    simulation.withhold(10);
+    let next = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(200));
+    simulation.request(&next.as_bytes()[..190]);
+    simulation.request(&next.as_bytes()[190..]);
+    simulation.response(OK);
+    simulation.response(OK);
+    let counted = simulation.counted();
+    let bytes: Vec<_> = counted.iter().map(|one| one.request_bytes).collect();
+    let sent = [text.len(), head.len() + 10, next.len()];
+    assert_eq!(bytes, sent.map(|length| length as u64));
+    assert_eq!(simulation.lost(lost::GAP), 0);
+}
+
+#[test]
+fn a_body_of_more_than_four_gigabytes() {
+    let mut simulation = Simulation::new();
+    simulation.request(b"POST /a HTTP/1.1\r\nContent-Length: 5000000000\r\n\r\n");
+    simulation.response(OK);
+    assert_eq!(simulation.counted()[0].request_bytes, u64::from(u32::MAX));
+}
+
+/// Slots are taken back while a connection pauses, while it waits for an answer, and in one's middle.
+#[test]
+fn what_was_taken_back_is_looked_up_again() {
+    let mut simulation = Simulation::new();
+    let ask = |simulation: &mut Simulation| simulation.request(b"GET /a HTTP/1.1\r\n\r\n");
+    let (head, body) = OK.split_at(OK.len() - 2);
+    ask(&mut simulation);
+    simulation.response(OK);
+    simulation.take_back();
+    ask(&mut simulation);
+    simulation.response(OK);
+    ask(&mut simulation);
+    simulation.take_back();
+    simulation.response(OK);
+    ask(&mut simulation);
+    simulation.response(head);
+    simulation.take_back();
+    simulation.response(body);
+    ask(&mut simulation);
+    simulation.response(OK);
+    let counted = simulation.counted();
+    let counted: Vec<_> = counted
+        .iter()
+        .map(|one| (String::from_utf8_lossy(&one.text), one.ended))
+        .collect();
+    let [here, gone] = ["GET /a", "_OTHER"].map(std::borrow::Cow::from);
+    assert_eq!(
+        counted,
+        [
+            (here.clone(), true),
+            (here.clone(), true),
+            // What its number stood for is not known any more.
+            (gone, true),
+            // It was counted when it began; what comes later is not counted for another.
+            (here.clone(), false),
+            (here, true),
+        ]
+    );
+    assert_eq!(simulation.lost(lost::UNMATCHED), 0);
+}
+
+/// A head whose lines end with line feeds alone, and another request in the same segment.
+#[test]
+fn bare_line_feeds_and_a_request_behind_them() {
+    for padding in 0..40 {
+        let path = "x".repeat(padding);
+        let mut simulation = Simulation::new();
+        let both = format!("GET /{path} HTTP/1.1\nHost: a\n\nGET /b HTTP/1.1\r\nHost: b\r\n\r\n");
+        simulation.request(both.as_bytes());
+        simulation.response(OK);
+        simulation.response(OK);
+        let texts: Vec<_> = simulation
+            .counted()
+            .into_iter()
+            .map(|one| one.text)
+            .collect();
+        assert_eq!(
+            texts,
+            [format!("GET /{path}").as_bytes(), b"GET /b"],
+            "{padding}"
+        );
+    }
 }

@@ -164,3 +164,24 @@ fn a_line_of_thirty_thousand_bytes() {
     assert_eq!(simulation.counted()[0].request_bytes, request.len() as u64);
     is_in_step(&mut simulation);
 }
+
+/// A hole goes over the end of a chunk: what was left of it is not taken from the next upload.
+#[test]
+fn a_hole_in_a_chunked_upload_and_another_upload() {
+    let head = format!("POST /up HTTP/1.1\r\n{FIELDS}Transfer-Encoding: chunked\r\n\r\n");
+    let mut simulation = Simulation::new();
+    simulation.request(head.as_bytes());
+    simulation.request(format!("400\r\n{}", "x".repeat(100)).as_bytes());
+    simulation.withhold(2000);
+    simulation.request("x".repeat(100).as_bytes());
+    simulation.response(OK);
+    assert_eq!(simulation.lost(lost::GAP), 1);
+    let whole = format!("{head}5\r\nhello\r\n0\r\n\r\n");
+    simulation.request(whole.as_bytes());
+    simulation.response(OK);
+    let counted = simulation.counted();
+    assert_eq!(counted.len(), 2);
+    assert_eq!(counted[1].request_bytes, whole.len() as u64);
+    is_in_step(&mut simulation);
+    assert_eq!(simulation.lost(lost::UNMATCHED), 0);
+}

@@ -5,7 +5,7 @@
 //! request when the client's answer to the handshake was lost, when the client
 //! puts it off, or when the server waits for data before it accepts
 //! (`TCP_DEFER_ACCEPT`, as some do by default). What such a packet comes to is kept by its
-//! addresses, until the socket is first seen.
+//! addresses, until the socket is first seen: with its answer, or with more of the request.
 
 use core::ptr::{read_volatile, write_volatile};
 
@@ -41,7 +41,7 @@ pub fn is_early(packet: &Packet) -> bool {
 /// Reads a request, and keeps it.
 #[inline(always)]
 pub fn keep(packet: &Packet, tcp: &Tcp) {
-    let Some(key) = sender(packet) else {
+    let Some(key) = sender(packet, tcp) else {
         return;
     };
     if EARLY_CONNECTIONS.insert(key, &NONE, 0).is_err() {
@@ -63,9 +63,9 @@ pub fn keep(packet: &Packet, tcp: &Tcp) {
     }
 }
 
-/// Takes over what was kept of a connection of which nothing else is known; false when that is nothing.
+/// Takes over what was kept of a connection of which nothing else is known.
 #[inline(always)]
-pub fn take(packet: &Packet, connection: &mut Connection) -> bool {
+pub fn take(packet: &Packet, connection: &mut Connection) {
     let (address, peer_port, port) = packet.peer();
     let key = EarlyKey {
         address,
@@ -73,7 +73,7 @@ pub fn take(packet: &Packet, connection: &mut Connection) -> bool {
         port,
     };
     let Some(kept) = EARLY_CONNECTIONS.get_ptr_mut(key) else {
-        return false;
+        return;
     };
     let from: *const u64 = kept.cast_const().cast();
     let to: *mut u64 = core::ptr::from_mut(connection).cast();
@@ -84,43 +84,33 @@ pub fn take(packet: &Packet, connection: &mut Connection) -> bool {
         n += 1;
     }
     let _ = EARLY_CONNECTIONS.remove(key);
-    true
 }
 
 /// The packet's sender, as a key.
 #[inline(always)]
-fn sender(packet: &Packet) -> Option<EarlyKey> {
+fn sender(packet: &Packet, tcp: &Tcp) -> Option<EarlyKey> {
     const PREFIX: [u8; 16] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0, 0, 0, 0];
     let mut key = EarlyKey {
         address: PREFIX,
         peer_port: 0,
         port: 0,
     };
-    let mut first = 0u8;
     let load = |offset: u32, to: *mut u8, length: u32| {
         // SAFETY: the callers below have so much room.
         unsafe { bpf_skb_load_bytes(packet.context(), offset, to.cast(), length) == 0 }
     };
-    if !load(0, &raw mut first, 1) {
-        return None;
-    }
-    let header = if first >> 4 == 4 {
-        if !load(12, (&raw mut key.address).cast::<u8>().wrapping_add(12), 4) {
-            return None;
-        }
-        u32::from(first & 15) * 4
+    let address = (&raw mut key.address).cast::<u8>();
+    let found = if tcp.four {
+        load(12, address.wrapping_add(12), 4)
     } else {
-        if !load(8, (&raw mut key.address).cast(), 16) {
-            return None;
-        }
-        40
+        load(8, address, 16)
     };
     let mut ports = [0u8; 4];
-    if !load(header, ports.as_mut_ptr(), 4) {
+    if !found || !load(tcp.header, ports.as_mut_ptr(), 4) {
         return None;
     }
     // So that the verifier knows the same of both kinds of address.
-    let address = (&raw mut key.address).cast::<u32>();
+    let address = address.cast::<u32>();
     let mut n = 0;
     while n < 4 {
         // SAFETY: four words of four bytes, aligned as the key is.

@@ -12,7 +12,8 @@ use aya_ebpf::programs::SkBuffContext;
 use flora_agent_common::connection::{Answer, Connection, Kernel, TEXT_WORDS};
 use flora_agent_common::head::{LINE_WORDS, Line, Room, Source, WORDS};
 use flora_agent_common::layout::{
-    self, BUCKETS, OTHER, Peer, PeerKey, ROUTES, SERIES, bucket, lost, series_key,
+    self, BUCKETS, OTHER, Peer, PeerKey, ROUTES, Route, SERIES, TAKEN_BACK, bucket, lost,
+    route_number, route_parts, series_key,
 };
 use flora_agent_common::machine::WINDOW;
 use flora_agent_common::template::{TEXT_BYTES, Templater};
@@ -148,13 +149,13 @@ impl<'a> Packet<'a> {
 
     /// Brings the caller's entry up to date.
     #[inline(always)]
-    pub fn called(&self, connection: &mut Connection, connections: u64) {
+    pub fn called(&self, connection: &mut Connection) {
         let (address, _, _) = self.peer();
         let key = PeerKey {
             address,
             container: u32::from(connection.container),
         };
-        let requests = connection.tell();
+        let (connections, requests) = connection.tell();
         let peer = match maps::PEERS.get_ptr_mut(key) {
             Some(peer) => peer,
             None => {
@@ -265,7 +266,7 @@ impl<'a> Packet<'a> {
             // SAFETY: a slot of the map. The hash is written last, in one piece.
             let found = unsafe { read_volatile(&raw const (*route).hash) };
             if found == hash {
-                return slot as u16;
+                return number_of(slot, route);
             }
             if found != 0 {
                 continue;
@@ -285,21 +286,42 @@ impl<'a> Packet<'a> {
                     write_volatile(&raw mut (*route).ready, 1);
                     write_volatile(&raw mut (*route).hash, hash);
                 }
-                return slot as u16;
+                return number_of(slot, route);
             }
             // Another CPU is about to write the same.
             // SAFETY: the value is compared at once.
             if unsafe { maps::OWNERS.get(slot) }.is_some_and(|owner| *owner == hash) {
-                return slot as u16;
+                return number_of(slot, route);
             }
         }
         self.count(lost::ROUTE);
         OTHER
     }
+
+    /// The route that a number stands for, unless its slot is another's by now.
+    #[inline(always)]
+    fn route_of(&self, number: u16) -> Option<*mut Route> {
+        let slot = u32::from(route_parts(number).0);
+        let route = maps::ROUTES.get_ptr_mut(slot)?;
+        if number_of(slot, route) == number {
+            Some(route)
+        } else {
+            None
+        }
+    }
 }
 
-/// Bits of an entry of the cache that hold the slot.
-const SLOT: u64 = 0xffff;
+/// Bits of an entry of the cache that hold the route's number.
+const NUMBER: u64 = 0xffff;
+
+/// The number of a slot's route.
+#[inline(always)]
+fn number_of(slot: u32, route: *const Route) -> u16 {
+    // SAFETY: a field of the map's. The agent alone writes it, while nobody can have the slot.
+    route_number(slot as u16, unsafe {
+        read_volatile(&raw const (*route).generation)
+    })
+}
 
 /// Where a request line with this hash is in the cache.
 #[inline(always)]
@@ -403,10 +425,15 @@ impl Kernel for Packet<'_> {
         let entry = maps::ROUTE_CACHE.get_ptr_mut(cache_index(hash))?;
         // SAFETY: an entry of the map, read and written in one piece.
         let cached = unsafe { read_volatile(entry) };
-        if (cached ^ hash) & !SLOT == 0 {
-            return Some(cached as u16);
+        if (cached ^ hash) & !NUMBER != 0 {
+            return None;
         }
-        None
+        let route = self.route_of(cached as u16)?;
+        // SAFETY: a slot of the map, read in one piece.
+        if unsafe { read_volatile(&raw const (*route).hash) } == TAKEN_BACK {
+            return None;
+        }
+        Some(cached as u16)
     }
 
     #[inline(always)]
@@ -417,13 +444,20 @@ impl Kernel for Packet<'_> {
             && let Some(entry) = maps::ROUTE_CACHE.get_ptr_mut(cache_index(line.hash))
         {
             // SAFETY: as above.
-            unsafe { write_volatile(entry, line.hash & !SLOT | u64::from(route)) };
+            unsafe { write_volatile(entry, line.hash & !NUMBER | u64::from(route)) };
         }
         route
     }
 
     #[inline(always)]
     fn series(&self, container: u16, route: u16, status: u16) -> u16 {
+        let mut route = route;
+        if self.route_of(route).is_none() {
+            // It was taken back while the request waited, and may be another's by now.
+            self.count(lost::ROUTE);
+            route = OTHER;
+        }
+        let route = self.forget(u64::from(route)) as u16;
         let key = series_key(container, route, status);
         let hash = key.wrapping_mul(0xff51_afd7_ed55_8ccd) >> 40;
         let mut probe = 0;
@@ -454,6 +488,29 @@ impl Kernel for Packet<'_> {
         }
         self.count(lost::SERIES);
         0
+    }
+
+    #[inline(always)]
+    fn is_series(&self, series: u16, container: u16, route: u16, status: u16) -> bool {
+        // What found no slot tries again when some have come back.
+        if series == 0 {
+            return true;
+        }
+        match maps::SERIES_KEYS.get_ptr_mut(u32::from(series)) {
+            // SAFETY: an entry of the map, read in one piece. It is emptied long after it is
+            // closed, when no program runs that has read it before.
+            Some(entry) => unsafe { read_volatile(entry) == series_key(container, route, status) },
+            None => false,
+        }
+    }
+
+    #[inline(always)]
+    fn round(&self) -> u16 {
+        match maps::ROUND.get_ptr_mut(0) {
+            // SAFETY: as above.
+            Some(round) => unsafe { read_volatile(round) as u16 },
+            None => 0,
+        }
     }
 
     #[inline(always)]

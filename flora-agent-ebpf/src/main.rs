@@ -30,7 +30,9 @@ use aya_ebpf::btf_maps::ProgramArray;
 use aya_ebpf::helpers::{bpf_sk_storage_get, bpf_tail_call};
 use aya_ebpf::macros::cgroup_skb;
 use aya_ebpf::programs::SkBuffContext;
-use flora_agent_common::connection::{self, Connection, Deep, Next, Scanned, closed, phase};
+use flora_agent_common::connection::{
+    self, Connection, Deep, Kernel, Next, Scanned, closed, phase,
+};
 use flora_agent_common::heads::{self, Headed};
 use flora_agent_common::layout::lost;
 
@@ -68,8 +70,11 @@ pub fn ingress(ctx: SkBuffContext) -> i32 {
             pass_on(&packet, tcp.start, &maps::INGRESS_PROGRAMS, maps::FIRST);
             return PASS;
         }
+        if packet.begins().is_none() {
+            // Its first bytes may have come before it: the packet behind them is its first.
+            early::take(&packet, connection);
+        }
         packet.introduce(connection);
-        packet.called(connection, 1);
     }
     let segment = tcp.segment();
     if let Next::Scan(offset) = connection::requests(&packet, connection, &segment) {
@@ -99,7 +104,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
             pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot(connection.tx));
         }
         if connection.should_tell() {
-            packet.called(connection, 0);
+            packet.called(connection);
         }
     }
     if tcp.flags & (FIN | RST) != 0
@@ -114,7 +119,7 @@ pub fn egress(ctx: SkBuffContext) -> i32 {
 #[inline(always)]
 fn ended(packet: &Packet, connection: &mut Connection, by_server: bool) {
     if connection.answered > 0 {
-        packet.called(connection, 0);
+        packet.called(connection);
     }
     closed(packet, connection, by_server);
 }
@@ -238,7 +243,7 @@ fn passed(packet: &Packet, connection: &mut Connection, tcp: &Tcp) {
     if tcp.flags & (FIN | RST) != 0 {
         ended(packet, connection, true);
     } else if connection.should_tell() {
-        packet.called(connection, 0);
+        packet.called(connection);
     }
 }
 
@@ -325,21 +330,32 @@ fn both<'a>(packet: &Packet) -> Option<(&'a mut Connection, &'a mut Deep)> {
 fn stranger<'a>(packet: &Packet, tcp: &Tcp) -> Option<&'a mut Connection> {
     match packet.speaks(tcp) {
         packet::Speech::Request => {
-            let connection = known(packet, CREATE)?;
-            connection.rx = phase::OPAQUE;
-            connection.tx = phase::OPAQUE;
+            client(packet);
             None
         }
         packet::Speech::Response => {
             let connection = known(packet, CREATE)?;
-            let early = early::take(packet, connection);
+            early::take(packet, connection);
             packet.introduce(connection);
-            if early {
-                packet.called(connection, 1);
-            }
             Some(connection)
         }
-        packet::Speech::Neither => None,
+        packet::Speech::Neither => {
+            // Whoever speaks first is the client, but where nobody speaks HTTP: what comes back,
+            // encrypted or not, is no request that could not be read.
+            if packet.begins().is_some() {
+                client(packet);
+            }
+            None
+        }
+    }
+}
+
+/// The socket is a client's: nothing that comes or goes is looked at.
+#[inline(always)]
+fn client(packet: &Packet) {
+    if let Some(connection) = known(packet, CREATE) {
+        connection.rx = phase::OPAQUE;
+        connection.tx = phase::OPAQUE;
     }
 }
 

@@ -50,8 +50,8 @@ pub struct EarlyKey {
 #[btf_map]
 pub static ROUTES: Array<Route, { layout::ROUTES }> = Array::new();
 
-/// Slots by request line, for lines that were seen lately: the hash without its
-/// last 16 bits, and the slot there.
+/// Numbers of routes by request line, for lines that were seen lately: the hash without its
+/// last 16 bits, and the number there.
 #[btf_map]
 pub static ROUTE_CACHE: Array<u64, ROUTE_CACHE_ENTRIES> = Array::new();
 
@@ -60,7 +60,7 @@ pub const ROUTE_CACHE_ENTRIES: usize = 512;
 
 /// Who has which slot of [`ROUTES`] and [`SERIES_KEYS`]. Adding to a hash map
 /// succeeds for one CPU alone, which settles who writes a slot (kernels before
-/// 5.12 have no compare-and-exchange).
+/// 5.12 have no compare-and-exchange). The agent takes slots back: while it does, a slot is nobody's (0).
 #[btf_map]
 pub static OWNERS: HashMap<
     u32,
@@ -68,6 +68,10 @@ pub static OWNERS: HashMap<
     { layout::ROUTES + layout::SERIES },
     { BPF_F_NO_PREALLOC as usize },
 > = HashMap::new();
+
+/// How often slots were taken back.
+#[btf_map]
+pub static ROUND: Array<u64, 1> = Array::new();
 
 /// What each series is of, as [`layout::series_key`] packs it; 0 for a free slot.
 #[btf_map]

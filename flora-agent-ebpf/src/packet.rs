@@ -19,6 +19,10 @@ const IPV6_BYTES: u32 = 40;
 /// What a TCP packet says of itself.
 #[derive(Clone, Copy)]
 pub struct Tcp {
+    /// Whether it is a packet of IPv4, and not of IPv6.
+    pub four: bool,
+    /// Where its TCP header starts.
+    pub header: u32,
     /// Sequence number of its first payload byte.
     pub sequence: u32,
     /// Where the payload starts.
@@ -56,7 +60,8 @@ pub fn tcp(packet: &Packet) -> Option<Tcp> {
     }
     // SAFETY (and below): each read lies before `end`, which the line before it has checked.
     let first = unsafe { *(data as *const u8) };
-    let (header, protocol) = if first >> 4 == 4 {
+    let four = first >> 4 == 4;
+    let (header, protocol) = if four {
         (u32::from(first & 15) * 4, unsafe {
             *((data + 9) as *const u8)
         })
@@ -78,6 +83,8 @@ pub fn tcp(packet: &Packet) -> Option<Tcp> {
         )
     };
     Some(Tcp {
+        four,
+        header,
         sequence,
         start: header + u32::from(offset) * 4,
         length,

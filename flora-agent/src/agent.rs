@@ -1,12 +1,13 @@
 //! The agent at work: one loop that waits for signals, scrapers and changes.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::mem::offset_of;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use flora_agent_common::layout::{self, Span, series_parts};
+use flora_agent_common::layout::{self, Route, Span, series_parts};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -19,17 +20,18 @@ use crate::http::{Body, ListenError, Server, Site};
 use crate::kubernetes::callers::Callers;
 use crate::kubernetes::node::Node;
 use crate::load::{LoadError, Loaded, Settings, load};
-use crate::metrics::counters::Counters;
+use crate::metrics::counters::{Counters, Field, Parts};
 use crate::metrics::peers::caller;
 use crate::metrics::process;
 use crate::metrics::routes::{RouteName, Routes};
-use crate::metrics::scrape::{ContainerLabels, Scrape, container_labels};
+use crate::metrics::scrape::{ContainerLabels, Scrape, container_labels, groups};
+use crate::metrics::slots::{Look, Slots, Tables};
 use crate::metrics::text::{family, label, sample, seconds};
 use crate::spans::encode::{Ids, Names, encode};
 use crate::spans::endpoint::Endpoint;
 use crate::spans::export::Exporter;
 use crate::spans::ring::{Ring, RingError};
-use crate::watch::containers::Container;
+use crate::watch::containers::{Container, Containers};
 use crate::watch::{AttachError, Target, Watch};
 
 /// How often spans are taken out of their ring.
@@ -40,6 +42,9 @@ const GATHER: Duration = Duration::from_secs(1);
 
 /// Spans in a request to the collector, at most.
 const BATCH: usize = 256;
+
+/// Containers that are gone are forgotten so often, when no scrape did it.
+const FORGET: Duration = Duration::from_secs(60);
 
 /// How long the last spans may take at the end.
 const LAST_SPANS: Duration = Duration::from_secs(1);
@@ -108,6 +113,9 @@ struct Agent {
     routes: Routes,
     watch: Watch,
     callers: Callers,
+    slots: Slots,
+    /// When containers that are gone were forgotten.
+    forgot: Instant,
     spans: Option<Spans>,
     /// Open while the kernel shall time runs.
     statistics: Option<OwnedFd>,
@@ -166,9 +174,10 @@ impl Agent {
         };
         let first = &copies[0];
         let counters = Rc::new(Counters::new(first.map("SERIES")?)?);
-        for name in ["SERIES_KEYS", "ROUTES", "LOST", "PEERS"] {
+        for name in ["LOST", "PEERS"] {
             first.map(name)?;
         }
+        Tables::of(first)?;
         let ring = match options.collector {
             Some(_) => Some(Ring::new(first.map("SPANS")?)?),
             None => None,
@@ -195,6 +204,8 @@ impl Agent {
             routes: Routes::default(),
             watch,
             callers: Callers::default(),
+            slots: Slots::new(Instant::now()),
+            forgot: Instant::now(),
             spans,
             statistics,
         })
@@ -213,6 +224,9 @@ impl Agent {
             }
             if self.watch.follower().due() <= Instant::now() {
                 self.watch.survey(&self.copies);
+            }
+            if self.slots.due() <= Instant::now() && !server.is_answering() {
+                self.take_back();
             }
             self.drain(false);
             server.serve(self);
@@ -280,14 +294,53 @@ impl Agent {
         }
     }
 
+    /// Takes slots back that nobody asks for, and forgets containers that nothing is counted for.
+    /// So memory has a bound whether anybody scrapes or not.
+    fn take_back(&mut self) {
+        let entries = ["SERIES_KEYS", "ROUTES"].map(|name| self.entries(name));
+        let keys: Vec<u64> = entries[0].values().map(|key| word(key, 0)).collect();
+        let routes: Vec<_> = entries[1].values().collect();
+        let hash = offset_of!(Route, hash);
+        let hashes: Vec<_> = routes.iter().map(|route| word(route, hash)).collect();
+        if keys.len() != layout::SERIES || hashes.len() != layout::ROUTES {
+            // They could not be read, which is logged.
+            return self.slots.put_off(Instant::now());
+        }
+        let look = Present {
+            counters: &self.counters,
+            containers: self.watch.containers(),
+        };
+        let plan = self.slots.plan(Instant::now(), &keys, &hashes, &look);
+        let forgets = self.forgot.elapsed() >= FORGET && self.watch.containers().has_gone();
+        if plan.is_empty() && !forgets {
+            return;
+        }
+        // Names first: what is taken back has none afterwards.
+        self.refresh_routes();
+        let containers = self.container_labels(&entries[0], &self.entries("PEERS"));
+        if plan.is_empty() {
+            return;
+        }
+        let groups = groups(&entries[0], &self.routes, &containers, &self.counters);
+        let Ok(tables) = Tables::of(&self.copies[0]) else {
+            return;
+        };
+        let (freed, done) = plan.carry_out(&tables, &keys, &routes, &self.counters);
+        self.slots.fold(&groups, &freed);
+        if let Err(error) = done {
+            log::warn!("{}", crate::error::text(&error));
+        }
+    }
+
     /// Labels of the containers that something is counted for; others that are gone are forgotten.
     fn container_labels(
         &mut self,
         keys: &Entries,
         peers: &Entries,
     ) -> BTreeMap<u16, ContainerLabels> {
+        self.forgot = Instant::now();
         let of_keys = keys.values().filter_map(|key| {
-            let key = u64::from_ne_bytes(key.try_into().ok()?);
+            let key = word(key, 0);
             (key != 0).then(|| series_parts(key).0)
         });
         let of_peers = peers.iter().filter_map(|(key, _)| Some(caller(key)?.0));
@@ -314,6 +367,14 @@ impl Agent {
     fn rest(&mut self) -> String {
         let mut out = String::with_capacity(4 * 1024);
         self.lost(&mut out);
+        let name = "flora_http_requests_forgotten_total";
+        family(
+            &mut out,
+            name,
+            "counter",
+            "Requests of series that are shown no more: they were quiet, and their slots were wanted.",
+        );
+        sample(&mut out, name, "", self.slots.forgotten());
         let name = "flora_containers";
         family(
             &mut out,
@@ -377,7 +438,12 @@ impl Agent {
             sample(out, name, "", self.copies.len());
         }
         let name = "flora_bpf_map_bytes";
-        family(out, name, "gauge", "Kernel memory of a map.");
+        family(
+            out,
+            name,
+            "gauge",
+            "Kernel memory of a map. Not in it: the state of connections, 0.4 KiB each, and 2.4 KiB of those with split, chunked or pipelined messages.",
+        );
         for (map, memory) in first
             .maps
             .iter()
@@ -443,6 +509,9 @@ fn wait(agent: &mut Agent, server: &Server, signals: &SignalFd) -> bool {
     use std::os::fd::AsFd;
     let follower = agent.watch.follower();
     let mut due = follower.due();
+    if !server.is_answering() {
+        due = due.min(agent.slots.due());
+    }
     due = server.due().map_or(due, |other| due.min(other));
     if agent.spans.is_some() {
         due = due.min(Instant::now() + DRAIN);
@@ -464,12 +533,43 @@ fn wait(agent: &mut Agent, server: &Server, signals: &SignalFd) -> bool {
     follows.is_some_and(|index| descriptors[index].any().unwrap_or(false))
 }
 
+/// What series look like to the agent.
+struct Present<'a> {
+    counters: &'a Counters,
+    containers: &'a Containers,
+}
+
+impl Look for Present<'_> {
+    fn bytes(&self, slot: usize) -> u64 {
+        let slot = Parts::slot(slot);
+        let of = |field| self.counters.sum(&slot, field);
+        of(Field::REQUEST_BYTES).wrapping_add(of(Field::RESPONSE_BYTES))
+    }
+
+    fn is_unfinished(&self, slot: usize) -> bool {
+        self.counters.unfinished(&Parts::slot(slot)) > 0
+    }
+
+    fn is_gone(&self, container: u16) -> bool {
+        // 0 is what has no number.
+        container != 0 && self.containers.is_gone(container)
+    }
+}
+
+/// A word of a map's value.
+fn word(value: &[u8], at: usize) -> u64 {
+    let bytes = value
+        .get(at..at + 8)
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u64::from_ne_bytes)
+}
+
 impl Names for Agent {
-    fn route(&mut self, slot: u16) -> RouteName {
-        if self.routes.get(slot).is_none() && slot != layout::OTHER {
+    fn route(&mut self, number: u16) -> RouteName {
+        if self.routes.get(number).is_none() && number != layout::OTHER {
             self.refresh_routes();
         }
-        self.routes.name(slot)
+        self.routes.name(number)
     }
 
     fn container(&mut self, number: u16) -> Option<&Container> {
@@ -485,12 +585,14 @@ impl Site for Agent {
         let peers = self.entries("PEERS");
         self.refresh_callers(&peers);
         let containers = self.container_labels(&keys, &peers);
+        let mut groups = groups(&keys, &self.routes, &containers, &self.counters);
+        self.slots.add_past(&mut groups);
+        self.slots.shown();
         let rest = self.rest();
         let counters = Rc::clone(&self.counters);
         Box::new(Scrape::new(
             counters,
-            &keys,
-            &self.routes,
+            groups,
             containers,
             &peers,
             &self.callers,

@@ -10,7 +10,7 @@
 mod connection;
 
 use std::io;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
@@ -53,6 +53,17 @@ fn hint(error: &io::Error) -> &'static str {
     }
 }
 
+/// All addresses of IPv4, in place of all of IPv6 (which stand for those of IPv4 too), on a machine
+/// that has no IPv6.
+fn in_place_of(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
+    let off = matches!(
+        error.raw_os_error(),
+        Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL)
+    );
+    (off && address.ip() == Ipv6Addr::UNSPECIFIED)
+        .then(|| (Ipv4Addr::UNSPECIFIED, address.port()).into())
+}
+
 /// A listening server.
 #[derive(Debug)]
 pub struct Server {
@@ -66,13 +77,17 @@ impl Server {
     /// # Errors
     /// When the address is taken, or not of this machine.
     pub fn listen(address: SocketAddr) -> Result<Self, ListenError> {
-        let listen = || {
+        let listen = |address: SocketAddr| {
             let listener = TcpListener::bind(address)?;
             listener.set_nonblocking(true)?;
             Ok(listener)
         };
+        let listener = listen(address).or_else(|error| match in_place_of(address, &error) {
+            Some(four) => listen(four),
+            None => Err(error),
+        });
         Ok(Server {
-            listener: listen().map_err(|source| ListenError { address, source })?,
+            listener: listener.map_err(|source| ListenError { address, source })?,
             connections: Vec::new(),
         })
     }
@@ -89,6 +104,11 @@ impl Server {
             .then(|| (self.listener.as_fd(), PollFlags::POLLIN));
         let connections = self.connections.iter().map(Connection::descriptor);
         listener.into_iter().chain(connections)
+    }
+
+    /// Whether an answer is under way: what it shows must stay what it is.
+    pub fn is_answering(&self) -> bool {
+        self.connections.iter().any(Connection::is_answering)
     }
 
     /// Until when something must be done, whether a socket is ready or not.
@@ -216,6 +236,22 @@ mod tests {
         server.serve(&mut Test);
         assert_eq!(server.descriptors().count(), 1);
         drop(silent);
+    }
+
+    #[test]
+    fn all_addresses_of_both_kinds() {
+        let Ok(server) = Server::listen("[::]:0".parse().unwrap()) else {
+            panic!("neither IPv6 nor IPv4");
+        };
+        let port = server.address().unwrap().port();
+        TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap();
+        let all = "[::]:9464".parse().unwrap();
+        let error = io::Error::from_raw_os_error;
+        let instead = in_place_of(all, &error(libc::EAFNOSUPPORT));
+        assert_eq!(instead, Some("0.0.0.0:9464".parse().unwrap()));
+        assert_eq!(in_place_of(all, &error(libc::EADDRINUSE)), None);
+        let one = "[::1]:9464".parse().unwrap();
+        assert_eq!(in_place_of(one, &error(libc::EAFNOSUPPORT)), None);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! - [`text`]: the text format of Prometheus
 //! - [`counters`]: the histograms and sums that kernel programs keep
 //! - [`routes`]: routes, their changing parts taken out
+//! - [`slots`]: slots that are taken back
 //! - [`peers`]: who called
 //! - [`scrape`]: one answer to `GET /metrics`
 //! - [`process`]: this process
@@ -13,4 +14,5 @@ pub mod peers;
 pub mod process;
 pub mod routes;
 pub mod scrape;
+pub mod slots;
 pub mod text;

@@ -61,6 +61,10 @@ impl Connection {
         (self.stream.as_fd(), flags)
     }
 
+    pub(super) fn is_answering(&self) -> bool {
+        matches!(&self.state, State::Writing { body: Some(_), .. })
+    }
+
     /// Does what can be done without waiting; false when nothing is left to do.
     pub(super) fn advance(&mut self, site: &mut dyn Site) -> bool {
         loop {

@@ -1,10 +1,11 @@
 //! The histograms and sums that kernel programs keep, read where they lie.
 
 use std::mem::offset_of;
+use std::rc::Rc;
 
 use flora_agent_common::layout::{BUCKETS, SERIES, Series};
 
-use crate::bpf::map::Map;
+use crate::bpf::map::{Map, MapError};
 use crate::bpf::memory::{Memory, MemoryError};
 
 /// Words of a series.
@@ -40,6 +41,52 @@ pub struct Counters {
     cpus: usize,
 }
 
+/// What is one series to the reader.
+#[derive(Clone, Debug, Default)]
+pub struct Parts {
+    /// Its slots.
+    pub slots: Vec<usize>,
+    /// What was counted in others that were taken back.
+    pub past: Option<Rc<Past>>,
+}
+
+impl Parts {
+    /// A slot by itself.
+    pub fn slot(slot: usize) -> Self {
+        Parts {
+            slots: vec![slot],
+            past: None,
+        }
+    }
+}
+
+/// What was counted in slots that are others' by now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Past([u64; WORDS]);
+
+impl Past {
+    /// Adds what was counted in another.
+    pub fn add(&mut self, other: &Past) {
+        for (word, more) in self.0.iter_mut().zip(&other.0) {
+            *word = word.wrapping_add(*more);
+        }
+    }
+
+    /// One, for tests.
+    #[cfg(test)]
+    pub(crate) fn example(requests: u64) -> Self {
+        let mut words = [0; WORDS];
+        words[Field::SINGLE.0] = requests;
+        Past(words)
+    }
+
+    /// Requests that were answered.
+    pub fn requests(&self) -> u64 {
+        let of = |field: Field| self.0[field.0..field.0 + BUCKETS].iter().sum::<u64>();
+        of(Field::SINGLE) + of(Field::FIRST)
+    }
+}
+
 /// A histogram of durations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Histogram {
@@ -65,9 +112,9 @@ impl Counters {
         })
     }
 
-    fn word(&self, slots: &[usize], word: usize) -> u64 {
-        let mut sum = 0u64;
-        for slot in slots {
+    fn word(&self, of: &Parts, word: usize) -> u64 {
+        let mut sum = of.past.as_ref().map_or(0, |past| past.0[word]);
+        for slot in &of.slots {
             for cpu in 0..self.cpus {
                 let index = (cpu * SERIES + slot) * WORDS + word;
                 sum = sum.wrapping_add(self.memory.word(index));
@@ -76,35 +123,53 @@ impl Counters {
         sum
     }
 
-    /// A field over all CPUs and the given slots.
-    pub fn sum(&self, slots: &[usize], field: Field) -> u64 {
-        self.word(slots, field.0)
+    /// What was counted in a slot.
+    pub fn of_slot(&self, slot: usize) -> Past {
+        let slot = Parts::slot(slot);
+        Past(std::array::from_fn(|word| self.word(&slot, word)))
+    }
+
+    /// Empties a slot that no kernel program counts in.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn clear(&self, map: &Map, slot: usize) -> Result<(), MapError> {
+        for cpu in 0..self.cpus {
+            let index = (cpu * SERIES + slot) as u32;
+            map.update(&index.to_ne_bytes(), &[0; size_of::<Series>()])?;
+        }
+        Ok(())
+    }
+
+    /// A field over all CPUs.
+    pub fn sum(&self, of: &Parts, field: Field) -> u64 {
+        self.word(of, field.0)
     }
 
     /// Two histograms that belong together: answers of one segment, and of several.
-    pub fn histogram(&self, slots: &[usize], several: Field) -> Histogram {
+    pub fn histogram(&self, of: &Parts, several: Field) -> Histogram {
         let nanoseconds = match several.0 {
             word if word == Field::LAST.0 => Field::LAST_NANOSECONDS,
             _ => Field::FIRST_NANOSECONDS,
         };
         Histogram {
             buckets: std::array::from_fn(|bucket| {
-                self.word(slots, Field::SINGLE.0 + bucket) + self.word(slots, several.0 + bucket)
+                self.word(of, Field::SINGLE.0 + bucket) + self.word(of, several.0 + bucket)
             }),
-            nanoseconds: self.sum(slots, Field::SINGLE_NANOSECONDS) + self.sum(slots, nanoseconds),
+            nanoseconds: self.sum(of, Field::SINGLE_NANOSECONDS) + self.sum(of, nanoseconds),
         }
     }
 
     /// Requests that were answered: answers that have begun.
-    pub fn requests(&self, slots: &[usize]) -> u64 {
-        self.histogram(slots, Field::FIRST).buckets.iter().sum()
+    pub fn requests(&self, of: &Parts) -> u64 {
+        self.histogram(of, Field::FIRST).buckets.iter().sum()
     }
 
     /// Answers that have begun and not ended.
-    pub fn unfinished(&self, slots: &[usize]) -> u64 {
+    pub fn unfinished(&self, of: &Parts) -> u64 {
         let total = |field: Field| -> u64 {
             (0..BUCKETS)
-                .map(|bucket| self.word(slots, field.0 + bucket))
+                .map(|bucket| self.word(of, field.0 + bucket))
                 .sum()
         };
         // The end is read first: what ends meanwhile counts as under way, not as less than nothing.

@@ -18,7 +18,7 @@ use crate::kubernetes::callers::{Address, Callers};
 pub struct Caller {
     /// The container's number.
     pub container: u16,
-    /// Connections that sent a request.
+    /// Connections on which a request was answered.
     pub connections: u64,
     /// Requests that were answered.
     pub requests: u64,

@@ -1,11 +1,11 @@
 //! Routes, their changing parts taken out.
 
-use flora_agent_common::layout::{OTHER, Route};
+use flora_agent_common::layout::{OTHER, Route, route_parts};
 use flora_agent_common::method;
 use flora_agent_common::template::{TEXT_BYTES, segment_is_identifier};
 use std::mem::offset_of;
 
-use crate::bpf::map::{Map, MapError};
+use crate::bpf::map::{Entries, Map, MapError};
 
 /// What found no slot, or can't be told.
 pub const UNKNOWN: &str = "_OTHER";
@@ -45,10 +45,11 @@ impl RouteName {
     }
 }
 
-/// The routes that kernel programs have seen; one that has a name keeps it.
+/// The routes that kernel programs have seen. One that has a name keeps it until its slot is another's.
 #[derive(Debug, Default)]
 pub struct Routes {
-    names: Vec<Option<RouteName>>,
+    /// By slot: how often it was another's before, and the route's name.
+    names: Vec<Option<(u16, RouteName)>>,
 }
 
 impl Routes {
@@ -57,27 +58,46 @@ impl Routes {
     /// # Errors
     /// When the map can't be read.
     pub fn refresh(&mut self, map: &Map) -> Result<(), MapError> {
-        let entries = map.entries()?;
+        self.read(&map.entries()?);
+        Ok(())
+    }
+
+    fn read(&mut self, entries: &Entries) {
         for (index, value) in entries.values().enumerate() {
             if self.names.len() <= index {
                 self.names.push(None);
             }
-            if self.names[index].is_none() && index != usize::from(OTHER) {
-                self.names[index] = RouteName::read(value);
+            let generation = generation(value);
+            let known = self.names[index].as_ref();
+            if known.is_none_or(|(of, _)| *of != generation)
+                && index != usize::from(OTHER)
+                && let Some(name) = RouteName::read(value)
+            {
+                self.names[index] = Some((generation, name));
             }
         }
-        Ok(())
     }
 
-    /// A route by its slot, if it is known by now.
-    pub fn get(&self, slot: u16) -> Option<&RouteName> {
-        self.names.get(usize::from(slot))?.as_ref()
+    /// A route by its number, if it is known by now.
+    pub fn get(&self, number: u16) -> Option<&RouteName> {
+        let (slot, generation) = route_parts(number);
+        let (of, name) = self.names.get(usize::from(slot))?.as_ref()?;
+        (*of == generation).then_some(name)
     }
 
-    /// A route by its slot.
-    pub fn name(&self, slot: u16) -> RouteName {
-        self.get(slot).cloned().unwrap_or_else(RouteName::other)
+    /// A route by its number.
+    pub fn name(&self, number: u16) -> RouteName {
+        self.get(number).cloned().unwrap_or_else(RouteName::other)
     }
+}
+
+/// How often a slot was another route's before.
+pub fn generation(value: &[u8]) -> u16 {
+    let at = offset_of!(Route, generation);
+    let bytes = value
+        .get(at..at + 2)
+        .and_then(|bytes| bytes.try_into().ok());
+    bytes.map_or(0, u16::from_ne_bytes)
 }
 
 /// The templated path of a request line's beginning: method, space, target.
@@ -136,6 +156,7 @@ fn path_of(target: &[u8]) -> Option<&[u8]> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use flora_agent_common::layout::route_number;
     use proptest::prelude::*;
 
     fn path(text: &str) -> String {
@@ -154,6 +175,41 @@ mod tests {
         assert_eq!(path("OPTIONS *"), "*");
         assert_eq!(template(b"GET /a/b/very-lo", true), "/a/b/*");
         assert_eq!(template(b"GET /very-lo", true), "/*");
+    }
+
+    /// A slot that is given to another route has another name, under another number.
+    #[test]
+    fn names_by_number() {
+        let value = |path: &str, generation: u16, ready: u8| {
+            let mut value = vec![0; size_of::<Route>()];
+            value[offset_of!(Route, method)] = method::GET;
+            value[offset_of!(Route, length)] = path.len() as u8;
+            value[offset_of!(Route, ready)] = ready;
+            let at = offset_of!(Route, generation);
+            value[at..at + 2].copy_from_slice(&generation.to_ne_bytes());
+            let at = offset_of!(Route, text);
+            value[at..at + path.len()].copy_from_slice(path.as_bytes());
+            value
+        };
+        let entries = |second: Vec<u8>| {
+            let values = [value("", 0, 0), second].into_iter().enumerate();
+            Entries::example(
+                values.map(|(key, value)| ((key as u32).to_ne_bytes().to_vec(), value)),
+            )
+        };
+        let name = |routes: &Routes, number| routes.get(number).map(|name| name.path.clone());
+        let mut routes = Routes::default();
+        let [first, second] = [0, 1].map(|generation| route_number(1, generation));
+        routes.read(&entries(value("GET /a", 0, 1)));
+        assert_eq!(name(&routes, first), Some("/a".to_owned()));
+        // Free, and nobody's yet.
+        routes.read(&entries(value("", 1, 0)));
+        assert_eq!(name(&routes, first), Some("/a".to_owned()));
+        assert_eq!(name(&routes, second), None);
+        routes.read(&entries(value("GET /b", 1, 1)));
+        assert_eq!(name(&routes, first), None);
+        assert_eq!(name(&routes, second), Some("/b".to_owned()));
+        assert_eq!(routes.name(OTHER), RouteName::other());
     }
 
     #[test]

@@ -3,12 +3,12 @@
 //! A full table of series is megabytes of text, which are never in memory at
 //! once: each piece is made when the one before has been sent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use flora_agent_common::layout::{BUCKETS, bucket_end, series_parts};
 
-use super::counters::{Counters, Field, Histogram};
+use super::counters::{Counters, Field, Histogram, Parts};
 use super::peers::{Caller, callers};
 use super::routes::{RouteName, Routes, UNKNOWN};
 use super::text::{family, label, sample, seconds};
@@ -32,11 +32,13 @@ pub struct ContainerLabels {
     pub all: String,
 }
 
-/// Slots that are one series to the reader.
+/// What is one series to the reader.
 #[derive(Debug)]
-struct Group {
-    labels: String,
-    slots: Vec<usize>,
+pub struct Group {
+    /// Its labels, rendered.
+    pub labels: String,
+    /// What it is the sum of.
+    pub parts: Parts,
 }
 
 /// An answer under way.
@@ -46,6 +48,8 @@ pub struct Scrape {
     groups: Vec<Group>,
     callers: Vec<Caller>,
     containers: BTreeMap<u16, ContainerLabels>,
+    /// All that is known of each, once: two control groups can be the same to the reader.
+    infos: Vec<String>,
     rest: String,
     family: usize,
     item: usize,
@@ -91,18 +95,18 @@ fn ending(path: &str) -> &str {
 }
 
 /// Slots by their labels: two whose labels are the same are one series.
-fn groups(
+pub fn groups(
     keys: &Entries,
     routes: &Routes,
     containers: &BTreeMap<u16, ContainerLabels>,
     counters: &Counters,
 ) -> Vec<Group> {
-    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Parts> = BTreeMap::new();
     for (slot, key) in keys.values().enumerate() {
         let key = key.try_into().map_or(0, u64::from_ne_bytes);
         let labels = match (slot, key) {
             // What found no slot of its own.
-            (0, 0) if counters.requests(&[0]) == 0 => continue,
+            (0, 0) if counters.of_slot(0).requests() == 0 => continue,
             (0, 0) => series_labels("", &RouteName::other(), 0),
             (_, 0) => continue,
             _ => {
@@ -113,12 +117,21 @@ fn groups(
                 series_labels(container, &routes.name(route), status)
             }
         };
-        groups.entry(labels).or_default().push(slot);
+        groups.entry(labels).or_default().slots.push(slot);
     }
     groups
         .into_iter()
-        .map(|(labels, slots)| Group { labels, slots })
+        .map(|(labels, parts)| Group { labels, parts })
         .collect()
+}
+
+/// Takes all that is known of each container, once.
+fn infos(containers: &mut BTreeMap<u16, ContainerLabels>) -> Vec<String> {
+    let all = containers
+        .values_mut()
+        .map(|labels| std::mem::take(&mut labels.all));
+    let all: BTreeSet<String> = all.collect();
+    all.into_iter().collect()
 }
 
 fn series_labels(container: &str, route: &RouteName, status: u16) -> String {
@@ -136,18 +149,17 @@ impl Scrape {
     /// Begins an answer. `rest` is text that is shown as it is.
     pub fn new(
         counters: Rc<Counters>,
-        keys: &Entries,
-        routes: &Routes,
-        containers: BTreeMap<u16, ContainerLabels>,
+        groups: Vec<Group>,
+        mut containers: BTreeMap<u16, ContainerLabels>,
         peers: &Entries,
         pods: &Callers,
         rest: String,
     ) -> Self {
-        let groups = groups(keys, routes, &containers, &counters);
         Scrape {
             counters,
             groups,
             callers: callers(peers, pods, &containers),
+            infos: infos(&mut containers),
             containers,
             rest,
             family: 0,
@@ -175,7 +187,7 @@ impl Scrape {
                         "Requests that were answered; counted when the answer begins.",
                     );
                 }
-                sample(out, name, &group.labels, counters.requests(&group.slots));
+                sample(out, name, &group.labels, counters.requests(&group.parts));
             }
             1 => {
                 let group = groups.get(*item)?;
@@ -188,7 +200,7 @@ impl Scrape {
                         "From the first byte of a request to the last of its answer.",
                     );
                 }
-                let values = counters.histogram(&group.slots, Field::LAST);
+                let values = counters.histogram(&group.parts, Field::LAST);
                 histogram(out, name, &group.labels, &values);
             }
             2 => {
@@ -202,7 +214,7 @@ impl Scrape {
                         "From the first byte of a request to the first of its answer.",
                     );
                 }
-                let values = counters.histogram(&group.slots, Field::FIRST);
+                let values = counters.histogram(&group.parts, Field::FIRST);
                 histogram(out, name, &group.labels, &values);
             }
             3 => {
@@ -211,7 +223,7 @@ impl Scrape {
                 if *item == 0 {
                     family(out, name, "counter", "Bytes of requests, heads included.");
                 }
-                let bytes = counters.sum(&group.slots, Field::REQUEST_BYTES);
+                let bytes = counters.sum(&group.parts, Field::REQUEST_BYTES);
                 sample(out, name, &group.labels, bytes);
             }
             4 => {
@@ -220,7 +232,7 @@ impl Scrape {
                 if *item == 0 {
                     family(out, name, "counter", "Bytes of answers, heads included.");
                 }
-                let bytes = counters.sum(&group.slots, Field::RESPONSE_BYTES);
+                let bytes = counters.sum(&group.parts, Field::RESPONSE_BYTES);
                 sample(out, name, &group.labels, bytes);
             }
             5 | 6 => self.caller(out)?,
@@ -238,7 +250,7 @@ impl Scrape {
                 );
                 let unfinished: u64 = groups
                     .iter()
-                    .map(|group| counters.unfinished(&group.slots))
+                    .map(|group| counters.unfinished(&group.parts))
                     .sum();
                 sample(out, name, "", unfinished);
                 out.push_str(&self.rest);
@@ -254,7 +266,7 @@ impl Scrape {
         let (name, help, count) = if self.family == 5 {
             (
                 "flora_peer_connections_total",
-                "Connections by caller that sent a request. Bounded: the callers heard of last.",
+                "Connections by caller on which a request was answered. Bounded: the callers heard of last.",
                 caller.connections,
             )
         } else {
@@ -275,7 +287,7 @@ impl Scrape {
     }
 
     fn container(&self, out: &mut String) -> Option<()> {
-        let labels = self.containers.values().nth(self.item)?;
+        let labels = self.infos.get(self.item)?;
         let name = "flora_container_info";
         if self.item == 0 {
             family(
@@ -285,7 +297,7 @@ impl Scrape {
                 "All that is known of a container that something is counted for.",
             );
         }
-        sample(out, name, &labels.all, 1);
+        sample(out, name, labels, 1);
         Some(())
     }
 }
@@ -381,6 +393,16 @@ mod tests {
             labels.all,
             format!("{series},cgroup=\"/a\",process=\"app\"")
         );
+    }
+
+    /// A line that is there twice would have Prometheus refuse all of them.
+    #[test]
+    fn a_control_group_that_came_back_is_told_of_once() {
+        let labels = container_labels(&container("/a", None));
+        let other = container_labels(&container("/b", None));
+        let all = [labels.all.clone(), other.all.clone()];
+        let mut containers = BTreeMap::from([(1, labels.clone()), (2, other), (3, labels)]);
+        assert_eq!(infos(&mut containers), all);
     }
 
     #[test]

@@ -20,8 +20,8 @@ const REASONS: [&str; 3] = ["error", "slow", "sampled"];
 
 /// What is needed to name a span.
 pub trait Names {
-    /// A route by its slot.
-    fn route(&mut self, slot: u16) -> RouteName;
+    /// A route by its number.
+    fn route(&mut self, number: u16) -> RouteName;
     /// A container by its number.
     fn container(&mut self, number: u16) -> Option<&Container>;
 }

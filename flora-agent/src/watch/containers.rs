@@ -57,7 +57,9 @@ pub struct Containers {
     groups: HashMap<u64, u16>,
     known: BTreeMap<u16, Container>,
     last: u16,
+    /// Whether it was said that the map is full, and that there are no more numbers.
     full: bool,
+    exhausted: bool,
     mount: Option<Mount>,
     node: Node,
 }
@@ -129,14 +131,18 @@ impl Containers {
                 continue;
             }
             if self.groups.len() >= GROUPS {
-                self.say_full();
+                say_once(&mut self.full, || {
+                    format!("more than {GROUPS} control groups")
+                });
                 break;
             }
             let number = match owners.get(&found.owner_id) {
                 Some(number) => *number,
                 None => {
                     let Some(number) = self.add(found) else {
-                        self.say_full();
+                        say_once(&mut self.exhausted, || {
+                            format!("something is counted for {LARGEST} containers, gone or not")
+                        });
                         break;
                     };
                     owners.insert(found.owner_id, number);
@@ -147,14 +153,6 @@ impl Containers {
             changes.added.push((found.id, u32::from(number)));
         }
         changes
-    }
-
-    fn say_full(&mut self) {
-        if !std::mem::replace(&mut self.full, true) {
-            log::warn!(
-                "more than {GROUPS} control groups; further ones are counted without a name"
-            );
-        }
     }
 
     fn add(&mut self, found: &Found) -> Option<u16> {
@@ -204,6 +202,19 @@ impl Containers {
         Some(container)
     }
 
+    /// Whether a container is gone; one that was forgotten is.
+    pub fn is_gone(&self, number: u16) -> bool {
+        !self
+            .known
+            .get(&number)
+            .is_some_and(|container| container.present)
+    }
+
+    /// Whether any that is gone is known.
+    pub fn has_gone(&self) -> bool {
+        self.known.values().any(|container| !container.present)
+    }
+
     /// Forgets containers that are gone and that nothing is counted for.
     pub fn forget_all_but(&mut self, counted: &BTreeSet<u16>) {
         self.known
@@ -221,6 +232,12 @@ impl Containers {
             .values()
             .filter(|container| container.present)
             .count()
+    }
+}
+
+fn say_once(said: &mut bool, why: impl Fn() -> String) {
+    if !std::mem::replace(said, true) {
+        log::warn!("{}; further ones are counted without a name", why());
     }
 }
 
@@ -253,8 +270,10 @@ mod tests {
             [10, 11].iter().collect()
         );
         assert!(!containers.get(1).unwrap().present);
+        assert!(containers.has_gone() && containers.is_gone(1) && !containers.is_gone(2));
         containers.forget_all_but(&BTreeSet::new());
         assert!(containers.get(1).is_none() && containers.get(2).is_some());
+        assert!(!containers.has_gone() && containers.is_gone(1));
     }
 
     #[test]
@@ -277,5 +296,24 @@ mod tests {
         let all: Vec<_> = (1..2000).map(|id| found(id, id)).collect();
         let mut containers = Containers::default();
         assert_eq!(containers.update(&all).added.len(), GROUPS);
+        assert!(containers.full && !containers.exhausted);
+    }
+
+    /// Whoever is gone and not forgotten keeps its number, and says so when there is no other.
+    #[test]
+    fn no_more_than_there_are_numbers() {
+        let gone = Container {
+            present: false,
+            ..Container::example("/gone", None, None)
+        };
+        let mut containers = Containers {
+            known: (1..=LARGEST).map(|number| (number, gone.clone())).collect(),
+            ..Containers::default()
+        };
+        let more = [found(100_000, 100_000)];
+        assert_eq!(containers.update(&more).added, []);
+        assert!(containers.exhausted && !containers.full);
+        containers.forget_all_but(&BTreeSet::from([1, 2]));
+        assert_eq!(containers.update(&more).added, [(100_000, 3)]);
     }
 }

@@ -25,7 +25,9 @@ const CHURNING: usize = 4;
 const LIFE: Duration = Duration::from_millis(150);
 /// Between two rounds of the one that stays, so that something of the machine is left for others.
 const PAUSE: Duration = Duration::from_millis(10);
-/// What is told apart no more where more comes than there are slots; such requests are counted all the same.
+/// What is told apart no more: series of eighteen containers a second are more than slots come back
+/// in that time, which takes some seconds. Such requests are counted all the same; `slots.rs` has
+/// fewer, and none.
 const OVERFLOW: [&str; 2] = ["route_overflow", "series_overflow"];
 /// Resident memory, at most, in KiB: the containers of 1,024 callers are remembered, gone or not.
 const RESIDENT: u64 = 6 * 1024;
@@ -157,7 +159,9 @@ impl Soak {
             descriptors: metrics.sum("process_open_fds", &[]) as u64,
             containers: self.containers.load(Ordering::Relaxed),
             served: self.served.load(Ordering::Relaxed) + self.stays.served().values().sum::<u64>(),
-            seen: metrics.requests(&[]) as u64,
+            // Shown, or shown no more.
+            seen: (metrics.requests(&[]) + metrics.sum("flora_http_requests_forgotten_total", &[]))
+                as u64,
             unmatched,
             lost: metrics.lost() as u64 - unmatched - overflow,
         }
@@ -216,12 +220,22 @@ fn nothing_adds_up_and_nothing_is_lost_while_containers_come_and_go() {
     let (middle, last) = (&all[all.len() / 2], &all[all.len() - 1]);
     println!("{}\n{}\n{}", Second::HEADER, middle.line(), last.line());
     assert!(last.containers > middle.containers, "{}", last.line());
-    // A few containers more or fewer are alive at any moment, each an entry.
-    assert!(last.map_bytes <= middle.map_bytes + 4096, "{}", last.line());
+    // A few containers more or fewer are alive at any moment, more or fewer slots taken; each is an entry.
+    assert!(
+        last.map_bytes <= middle.map_bytes + 16 * 1024,
+        "{}",
+        last.line()
+    );
     assert_eq!(last.descriptors, middle.descriptors, "{}", last.line());
     let Soak {
         agent, root, stays, ..
     } = soak;
+    // Slots were given to others all the while, and yet nothing was missing.
+    let forgotten = agent
+        .scrape()
+        .sum("flora_http_requests_forgotten_total", &[]);
+    println!("{forgotten} requests of series that have ended");
+    assert!(forgotten > 0.0);
     drop((stays, group));
     let (status, log) = agent.terminate();
     assert!(status.success(), "{log}");

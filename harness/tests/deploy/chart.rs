@@ -56,7 +56,7 @@ fn values_go_where_they_belong() {
     let args = pod["containers"][0]["args"].to_string();
     for expected in [
         "--subtree=/host/sys/fs/cgroup/unified/kubepods\"",
-        "--listen=0.0.0.0:9000\"",
+        "--listen=[::]:9000\"",
         "--otlp-endpoint=http://a:4318\"",
         "--span-errors\"",
     ] {

@@ -171,7 +171,7 @@ fn requests_that_come_with_the_handshake() {
     let agent = Agent::watch(&group, &[]);
     for server_waits in [false, true] {
         let mut truth = match server_waits {
-            true => Truth::start_deferred(&group),
+            true => Truth::start_deferred(&group, "127.0.0.1:0"),
             false => Truth::start(&group),
         };
         let before = agent.scrape().requests(&[]);
@@ -214,4 +214,38 @@ fn requests_that_come_with_the_handshake() {
         assert_eq!(metrics.lost(), 0.0, "{}", losses(&metrics));
     }
     drop(agent);
+}
+
+/// Only the first segment of a request makes the connection; the others come to its own socket.
+#[test]
+fn requests_of_several_segments_to_a_server_that_waits_for_them() {
+    needs_root!("requests_of_several_segments_to_a_server_that_waits_for_them");
+    let whole = upload("/bytes/3", &b"GET / HTTP/1.1\r\n\r\n".repeat(200));
+    let head = whole.len() - 200 * 18;
+    for address in ["127.0.0.1:0", "[::1]:0"] {
+        if let Err(error) = std::net::TcpListener::bind(address) {
+            eprintln!("not tried at {address}: {error}");
+            continue;
+        }
+        let group = Group::new();
+        let mut truth = Truth::start_deferred(&group, address);
+        let agent = Agent::watch(&group, &[]);
+        for number in 0..60 {
+            let mut client = super::Client::connect(truth.address);
+            client.send(&whole[..head]);
+            for part in whole[head..].chunks(whole.len() / (1 + number % 9)) {
+                client.send(part);
+            }
+            assert_eq!(client.answer(false).status, 200);
+            // The connection goes on as any other.
+            client.send(&whole);
+            assert_eq!(client.answer(false).status, 200);
+        }
+        let metrics = agent.scrape();
+        same(&truth.served(), &metrics);
+        assert_eq!(metrics.requests(&[]), 120.0);
+        assert_eq!(metrics.lost(), 0.0, "{}", losses(&metrics));
+        let bytes = metrics.sum("flora_http_request_bytes_total", &[]);
+        assert_eq!(bytes, (120 * whole.len()) as f64);
+    }
 }

@@ -123,6 +123,10 @@ fn tens_of_megabytes_both_ways() {
     assert!(download >= size as f64, "{download}");
     let sent = metrics.sum("flora_http_request_bytes_total", &[("method", "POST")]);
     assert_eq!(sent, whole.len() as f64);
+    let lines = size.div_ceil(1_000_000) * "f4240\r\n\r\n".len();
+    let chunked = head.len() + size + lines + "0\r\n\r\n".len();
+    let sent = metrics.sum("flora_http_request_bytes_total", &[("method", "PUT")]);
+    assert_eq!(sent, chunked as f64);
 }
 
 /// After 101 both ways are somebody else's, whatever they look like.

@@ -32,8 +32,8 @@ impl Truth {
     }
 
     /// One whose connections are made when their first bytes come.
-    pub fn start_deferred(group: &Group) -> Self {
-        Self::start_with(group, &["127.0.0.1:0", "deferred"])
+    pub fn start_deferred(group: &Group, address: &str) -> Self {
+        Self::start_with(group, &[address, "deferred"])
     }
 
     fn start_with(group: &Group, options: &[&str]) -> Self {
@@ -46,6 +46,11 @@ impl Truth {
             lines,
             address,
         }
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     /// Answers that the kernel began to take from it, by status.
