@@ -181,7 +181,7 @@ pub struct Deep {
     pub rx_bytes: u64,
     /// Bytes of the response that is being read.
     pub tx_bytes: u64,
-    /// Number of the request whose body is being read, while it may wait; [`NO_NUMBER`] otherwise.
+    /// Number of the request whose body is being read, while it may wait; `NO_NUMBER` otherwise.
     pub rx_number: u8,
     /// Nothing.
     pub reserved: [u8; 7],
