@@ -66,6 +66,14 @@ pub enum ProgramError {
         /// How long it was waited for.
         limit: Duration,
     },
+    /// It prints nothing.
+    #[error("`{} {args}` says nothing", path.display())]
+    Silent {
+        /// The program.
+        path: PathBuf,
+        /// What it was asked.
+        args: String,
+    },
     /// It does not say its version.
     #[error("{} does not say its version: {output}", path.display())]
     Version {
@@ -219,11 +227,18 @@ fn written(mut file: File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The first line that a program prints, when it prints any.
-pub fn first_line(program: &Path, args: &[&str]) -> Option<String> {
-    let text = output(program, args).ok()?;
+/// The first line that a program prints.
+///
+/// # Errors
+/// As of [`output`]; [`ProgramError::Silent`] when it prints nothing.
+pub fn first_line(program: &Path, args: &[&str]) -> Result<String, ProgramError> {
+    let text = output(program, args)?;
     let mut lines = text.lines().map(str::trim);
-    lines.find(|line| !line.is_empty()).map(str::to_owned)
+    let line = lines.find(|line| !line.is_empty());
+    line.map(str::to_owned).ok_or_else(|| ProgramError::Silent {
+        path: program.to_owned(),
+        args: args.join(" "),
+    })
 }
 
 /// Bytes in hexadecimal, as hashes are written.

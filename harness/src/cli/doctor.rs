@@ -237,7 +237,7 @@ fn program(
         Some(path) => Finding {
             name,
             ok: true,
-            detail: program::first_line(&path, args).unwrap_or_else(|| path.display().to_string()),
+            detail: program::first_line(&path, args).unwrap_or_else(|_| path.display().to_string()),
             mend: None,
         },
         None => Finding {

@@ -40,7 +40,7 @@ struct Entry {
 /// When the scenario directory can't be read.
 pub fn run(arguments: Arguments) -> Result<(), Failure> {
     let library = super::scenario::library(arguments.scenarios);
-    let entries = entries(&library)?;
+    let entries = entries(&library, missing_here)?;
     match arguments.format {
         Format::Json => print_json(&entries),
         Format::Text => {
@@ -65,13 +65,16 @@ pub fn run(arguments: Arguments) -> Result<(), Failure> {
     }
 }
 
-/// The names of all scenarios that can run here. Those that can't are named on
-/// standard error, with the reason.
+/// The names of all scenarios that can run where `missing` says what one lacks. Those that can't
+/// are named on standard error, with the reason.
 ///
 /// # Errors
 /// When the scenario directory can't be read.
-pub fn runnable(library: &Library) -> Result<Vec<String>, LibraryError> {
-    let (here, elsewhere): (Vec<Entry>, Vec<Entry>) = entries(library)?
+pub fn runnable(
+    library: &Library,
+    missing: impl Fn(&Scenario) -> Vec<String>,
+) -> Result<Vec<String>, LibraryError> {
+    let (here, elsewhere): (Vec<Entry>, Vec<Entry>) = entries(library, missing)?
         .into_iter()
         .partition(|entry| entry.runs_here);
     for entry in elsewhere {
@@ -81,12 +84,16 @@ pub fn runnable(library: &Library) -> Result<Vec<String>, LibraryError> {
     Ok(here.into_iter().map(|entry| entry.name).collect())
 }
 
-/// Every scenario that can't run here and is measured against this baseline,
+/// Every scenario that can't run there and is measured against this baseline,
 /// for the record of a run of all.
 ///
 /// # Errors
 /// When the scenario directory can't be read.
-pub fn unsupported(library: &Library, baseline: &str) -> Result<Vec<LeftOut>, LibraryError> {
+pub fn unsupported(
+    library: &Library,
+    baseline: &str,
+    missing: impl Fn(&Scenario) -> Vec<String>,
+) -> Result<Vec<LeftOut>, LibraryError> {
     let mut left_out = Vec::new();
     for name in library.names()? {
         // One whose file can't be read is nobody's; `list` says why.
@@ -105,7 +112,10 @@ pub fn unsupported(library: &Library, baseline: &str) -> Result<Vec<LeftOut>, Li
     Ok(left_out)
 }
 
-fn entries(library: &Library) -> Result<Vec<Entry>, LibraryError> {
+fn entries(
+    library: &Library,
+    missing: impl Fn(&Scenario) -> Vec<String>,
+) -> Result<Vec<Entry>, LibraryError> {
     Ok(library
         .names()?
         .into_iter()
@@ -130,7 +140,7 @@ fn entries(library: &Library) -> Result<Vec<Entry>, LibraryError> {
 }
 
 /// What a scenario needs and this machine lacks.
-fn missing(scenario: &Scenario) -> Vec<String> {
+pub fn missing_here(scenario: &Scenario) -> Vec<String> {
     let mut missing = Vec::new();
     if let Err(error) = workspace::locate(&scenario.target.program) {
         missing.push(error.to_string());
@@ -164,5 +174,37 @@ fn agent_program(name: &str) -> Result<(), String> {
         Ok(())
     } else {
         Err(format!("the agent's program `{name}` is not installed"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backend::kubernetes::images::Images;
+    use crate::backend::kubernetes::system;
+
+    #[test]
+    fn what_is_left_out_is_recorded_with_its_baseline() {
+        let directory = tempfile::tempdir().unwrap();
+        for (name, text) in [
+            ("baseline", "question: q\n"),
+            ("plain", "question: q\n"),
+            ("old", "question: why\ntarget: {program: nobodys-app}\n"),
+            (
+                "other",
+                "question: q\nbaseline: plain\ntarget: {program: nobodys-app}\n",
+            ),
+        ] {
+            std::fs::write(directory.path().join(format!("{name}.yaml")), text).unwrap();
+        }
+        let library = Library::new(directory.path());
+        let missing = |arm: &Scenario| system::missing(arm, &Images::default(), |_| None);
+        assert_eq!(runnable(&library, missing).unwrap(), ["baseline", "plain"]);
+        let left_out = unsupported(&library, "baseline", missing).unwrap();
+        let [old] = &left_out[..] else {
+            panic!("{left_out:?}");
+        };
+        assert_eq!((old.name.as_str(), old.question.as_str()), ("old", "why"));
+        assert!(old.missing[0].contains("nobodys-app"), "{old:?}");
     }
 }

@@ -7,12 +7,13 @@ use clap::Args;
 
 use super::cluster;
 use super::exit::{self, Failure};
+use super::list;
 use super::measure::{self, BackendName, Bench, Options};
 use crate::amplification::{arm_name, copies};
 use crate::backend::kubernetes::load::Starter;
 use crate::backend::kubernetes::object::Run;
 use crate::backend::kubernetes::provisioner::Provisioner;
-use crate::backend::kubernetes::{owner, show};
+use crate::backend::kubernetes::{owner, show, system};
 use crate::backend::local::monitor::Choice;
 use crate::backend::{Backend, LoadRequest, TrialError};
 use crate::clock::RunClock;
@@ -25,7 +26,6 @@ use crate::scenario::placeholder::Placeholder;
 use crate::scenario::{Agent, BASELINE, Scenario, TWIN};
 
 mod experiment;
-mod in_cluster;
 
 /// As many programs as the kernel attaches to one control group
 /// (`BPF_CGROUP_MAX_PROGS` in `kernel/bpf/cgroup.c`).
@@ -249,12 +249,7 @@ fn runs(arguments: &Arguments) -> Result<Vec<Asked>, Failure> {
     let mut names: Vec<String> = arguments.names.clone();
     names.retain(|name| name != "all");
     if all {
-        names.extend(match arguments.options.backend {
-            BackendName::Local => super::list::runnable(&library)?,
-            BackendName::Kubernetes => {
-                in_cluster::runnable(&library, &arguments.options.cluster.images())?
-            }
-        });
+        names.extend(list::runnable(&library, missing(&arguments.options))?);
     }
     names.retain(|name| name != BASELINE);
     let mut seen = std::collections::BTreeSet::new();
@@ -338,12 +333,17 @@ fn left_out(arguments: &Arguments, arms: &[Scenario]) -> Result<Vec<LeftOut>, Fa
         .find(|arm| ![BASELINE, TWIN].contains(&arm.name.as_str()));
     let baseline = contender.map_or(BASELINE, Scenario::baseline);
     let library = library(options.scenarios.clone());
-    Ok(match options.backend {
-        BackendName::Local => super::list::unsupported(&library, baseline)?,
-        BackendName::Kubernetes => {
-            in_cluster::unsupported(&library, &options.cluster.images(), baseline)?
-        }
-    })
+    Ok(list::unsupported(&library, baseline, missing(options))?)
+}
+
+/// Says what a scenario lacks to run where it is to: here, or in a cluster that is not asked yet.
+fn missing(options: &Options) -> impl Fn(&Scenario) -> Vec<String> {
+    let (backend, images) = (options.backend, options.cluster.images());
+    let variable = |name: &str| std::env::var(name).ok();
+    move |arm| match backend {
+        BackendName::Local => list::missing_here(arm),
+        BackendName::Kubernetes => system::missing(arm, &images, variable),
+    }
 }
 
 /// The one scenario whose agent can be told how many copies to attach.

@@ -304,8 +304,7 @@ mod tests {
         const PROG_ATTACH: libc::c_long = 8;
         let before = Programs::list();
         let (Ok(before), Ok(program)) = (before, smallest()) else {
-            eprintln!("SKIPPED: no right to load eBPF programs");
-            return;
+            return crate::test_support::skip("no right to load eBPF programs");
         };
         let new = before.appeared().await.unwrap();
         assert!(

@@ -378,8 +378,7 @@ mod tests {
             status.is_ok_and(|status| status.success())
         };
         if !done("mount", &["-t", "tmpfs", "-o", "size=64k", "tmpfs"]) {
-            eprintln!("SKIPPED: mounting a tmpfs needs root");
-            return;
+            return crate::test_support::skip("mounting a tmpfs needs root");
         }
         // There is room for it once, and not for its copy.
         let large = ("chmod +x peer", "head -c 40000 /dev/zero >> peer");

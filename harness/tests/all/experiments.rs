@@ -235,7 +235,7 @@ fn a_quota_of_a_group_above_is_read() {
     }
     let found = Hierarchies::discover();
     let Some(own) = found.v1.get("cpu") else {
-        return eprintln!("SKIPPED: {test}: version 1 has no cpu controller here");
+        return skip(test, "version 1 has no cpu controller here");
     };
     let _guard = measuring();
     let container = own.join("a-container-of-a-test");

@@ -17,7 +17,7 @@ fn setup(cache: &Path, programs: &[&str]) -> std::process::Command {
 /// Go's own cache, which would else lie in the test's and be empty: minutes on a busy machine.
 fn go_cache() -> String {
     let go = flora_bench::program::on_path("go");
-    let cache = go.and_then(|go| flora_bench::program::first_line(&go, &["env", "GOCACHE"]));
+    let cache = go.and_then(|go| flora_bench::program::first_line(&go, &["env", "GOCACHE"]).ok());
     cache.unwrap_or_default()
 }
 

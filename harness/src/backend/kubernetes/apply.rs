@@ -12,7 +12,7 @@ use kube::core::{ApiResource, DynamicObject, GroupVersionKind, TypeMeta};
 use super::Cluster;
 use super::client::{ApiError, code, is_transient};
 use super::kind;
-use super::object::{FIELD_MANAGER, OWNER, describe};
+use super::object::{FIELD_MANAGER, describe, owner_in};
 use super::wait::{self, State, WaitError};
 
 /// How long what is deleted may take to go.
@@ -110,13 +110,22 @@ pub async fn api(
     cluster: &Cluster,
     object: &DynamicObject,
 ) -> Result<Api<DynamicObject>, ApplyError> {
+    Ok(addressed(cluster, object).await?.0)
+}
+
+/// The same, and whether the kind's objects have namespaces.
+async fn addressed(
+    cluster: &Cluster,
+    object: &DynamicObject,
+) -> Result<(Api<DynamicObject>, bool), ApplyError> {
     let (resource, namespaced) = cluster.kinds.of(&cluster.client, object).await?;
     let client = cluster.client.clone();
-    Ok(match (&object.metadata.namespace, namespaced) {
+    let api = match (&object.metadata.namespace, namespaced) {
         (Some(namespace), true) => Api::namespaced_with(client, namespace, &resource),
         (None, true) => Api::namespaced_with(client, &cluster.run.namespace, &resource),
         (_, false) => Api::all_with(client, &resource),
-    })
+    };
+    Ok((api, namespaced))
 }
 
 /// Applies an object; what it was before, if it was ours, changes to that.
@@ -125,8 +134,7 @@ pub async fn api(
 /// When the API server refuses it, does not know its kind, or has one of its
 /// name outside of our namespaces that is not ours.
 pub async fn apply(cluster: &Cluster, object: &DynamicObject) -> Result<DynamicObject, ApplyError> {
-    let (_, namespaced) = cluster.kinds.of(&cluster.client, object).await?;
-    let api = api(cluster, object).await?;
+    let (api, namespaced) = addressed(cluster, object).await?;
     let name = object.metadata.name.clone().unwrap_or_default();
     let mut object = object.clone();
     if !namespaced {
@@ -153,10 +161,7 @@ async fn owner_of(
     let standing = api.get_metadata_opt(name).await;
     let standing =
         standing.map_err(|error| ApiError::new(format!("get {}", describe(object)), error))?;
-    Ok(standing.map(|standing| {
-        let mut labels = standing.metadata.labels.unwrap_or_default();
-        labels.remove(OWNER).unwrap_or_default()
-    }))
+    Ok(standing.map(|standing| owner_in(standing.metadata.labels)))
 }
 
 /// Deletes an object; one that is gone already is no error, nor is one that is not ours. In a
@@ -166,13 +171,12 @@ async fn owner_of(
 /// # Errors
 /// When the API server refuses it.
 pub async fn delete(cluster: &Cluster, object: &DynamicObject) -> Result<(), ApplyError> {
-    let namespaced = match cluster.kinds.of(&cluster.client, object).await {
-        Ok((_, namespaced)) => namespaced,
+    let (api, namespaced) = match addressed(cluster, object).await {
+        Ok(addressed) => addressed,
         // Its kind went with its CRD, and it with its kind.
         Err(ApplyError::UnknownKind { .. }) => return Ok(()),
         Err(error) => return Err(error),
     };
-    let api = api(cluster, object).await?;
     if !namespaced && owner_of(&api, object).await?.as_ref() != Some(&cluster.run.owner) {
         return Ok(());
     }
@@ -251,7 +255,7 @@ async fn pods_gone(cluster: &Cluster, namespace: &str, selector: &str) -> Result
 mod tests {
     use super::*;
     use crate::backend::kubernetes::mock::{self, Asked};
-    use crate::backend::kubernetes::object::object;
+    use crate::backend::kubernetes::object::{OWNER, object};
     use serde_json::{Value, json};
 
     fn class(labels: Value) -> DynamicObject {

@@ -235,6 +235,11 @@ impl KubernetesBackend {
         load::share(allocatable, self.settings.parallel.min(self.lanes()))
     }
 
+    /// The same in CPU seconds per second.
+    pub(super) fn load_cores(&self) -> f64 {
+        f64::from(self.load_millicpus()) / 1000.0
+    }
+
     /// Where an arm is brought up on a lane.
     pub fn spot(&self, arm: &Scenario, lane: usize) -> Spot {
         Spot {

@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 
 use super::client::{ApiError, code, is_transient};
 use super::kind::{self, Kind};
-use super::object::{GROUP, OWNER};
+use super::object::{GROUP, OWNER, owner_in};
 use super::{groups, lease, owner};
 use crate::clean::Cleaned;
 
@@ -59,11 +59,11 @@ pub async fn leftovers(client: &kube::Client) -> Result<Cleaned, ApiError> {
     let listed = listed.map_err(|error| ApiError::new("list namespaces", error))?;
     for namespace in listed.items {
         let name = namespace.metadata.name.unwrap_or_default();
-        let holder = labelled(namespace.metadata.labels);
+        let holder = owner_in(namespace.metadata.labels);
         found.entry(holder).or_default().namespaces.push(name);
     }
     for (_, object) in cluster_objects(client, OWNER).await {
-        found.entry(labelled(object.metadata.labels)).or_default();
+        found.entry(owner_in(object.metadata.labels)).or_default();
     }
     // Last: a run takes a lease before anything else and gives it up behind everything, so that
     // whatever was found of one that lives has its lease by now.
@@ -92,12 +92,6 @@ pub async fn leftovers(client: &kube::Client) -> Result<Cleaned, ApiError> {
         cleaned.failed.extend(one.failed);
     }
     Ok(cleaned)
-}
-
-/// Whose something is, from its labels.
-fn labelled(labels: Option<BTreeMap<String, String>>) -> String {
-    let owner = labels.and_then(|mut labels| labels.remove(OWNER));
-    owner.unwrap_or_default()
 }
 
 /// Every node that carries our label, whose annotation says who took it.

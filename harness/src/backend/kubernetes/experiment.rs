@@ -196,8 +196,7 @@ impl Bench<'_> {
         samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served));
         let one = |reading, value| self.one(Subject::Load, reading, value);
         samples.extend(outcome.result.samples(one));
-        let cores = f64::from(self.backend.load_millicpus()) / 1000.0;
-        samples.push(one(Reading::CpuLimitCores, cores));
+        samples.push(one(Reading::CpuLimitCores, self.backend.load_cores()));
         if let Some(observers) = observers {
             let scene = scene(site, system, &outcome);
             samples.extend(observer::read(cluster, observers, &scene).await?);

@@ -1,6 +1,8 @@
 //! The objects that a run applies: plain values, made without a cluster, so that
 //! a plan can be printed and held against what it should be.
 
+use std::collections::BTreeMap;
+
 use kube::core::DynamicObject;
 use serde_json::{Value, json};
 
@@ -51,6 +53,12 @@ impl Run {
         }
         selector
     }
+}
+
+/// Whose something is, by its labels: an empty name where it is none of ours.
+pub fn owner_in(labels: Option<BTreeMap<String, String>>) -> String {
+    let owner = labels.and_then(|mut labels| labels.remove(OWNER));
+    owner.unwrap_or_default()
 }
 
 /// A namespace of a run's own.

@@ -128,25 +128,13 @@ impl KubernetesBackend {
 
         // Cooldown: what counts the late answers too.
         sink.borrow_mut().phase(Phase::Cooldown, None);
-        keep(outcome.result.samples(|reading, value| {
-            Sample::new(
-                site.trial,
-                Phase::Measure,
-                Subject::Load,
-                reading,
-                value,
-                close,
-            )
-        }))?;
-        let cores = f64::from(self.load_millicpus()) / 1000.0;
-        let limit = Reading::CpuLimitCores;
-        keep(vec![self.reading(
-            site,
-            Phase::Measure,
-            Subject::Load,
-            limit,
-            cores,
-        )])?;
+        let load = |reading, value| {
+            let (phase, subject) = (Phase::Measure, Subject::Load);
+            Sample::new(site.trial, phase, subject, reading, value, close)
+        };
+        let mut of_load = outcome.result.samples(load);
+        of_load.push(load(Reading::CpuLimitCores, self.load_cores()));
+        keep(of_load)?;
         self.after(site, &system, ahead, keep).await?;
         let scene = scene(site, &system, &outcome);
         keep(self.readings(&scene).await?)?;

@@ -108,19 +108,9 @@ pub fn identify(name: &str, path: &Path) -> Result<Program, TrialError> {
 
 /// What a program says of its version.
 fn said(path: &Path, says: &[&str]) -> Result<String, TrialError> {
-    let unknown = |why: String| {
+    program::first_line(path, says).map_err(|error| {
         TrialError::Missing(format!(
-            "{why}; a program whose version is unknown is not measured"
-        ))
-    };
-    let text = program::output(path, says).map_err(|error| unknown(error.to_string()))?;
-    let mut lines = text.lines().map(str::trim);
-    let line = lines.find(|line| !line.is_empty());
-    line.map(str::to_owned).ok_or_else(|| {
-        unknown(format!(
-            "`{} {}` says nothing",
-            path.display(),
-            says.join(" ")
+            "{error}; a program whose version is unknown is not measured"
         ))
     })
 }
