@@ -183,8 +183,11 @@ pub struct Deep {
     pub tx_bytes: u64,
     /// Number of the request whose body is being read, while it may wait; `NO_NUMBER` otherwise.
     pub rx_number: u8,
+    /// Requests that were given up when their answers could not be read. Answers that come
+    /// later, while no request has come since, are theirs: they count as lost once only.
+    pub given_up: u8,
     /// Nothing.
-    pub reserved: [u8; 7],
+    pub reserved: [u8; 6],
     /// Requests that wait, by number modulo [`QUEUE`].
     pub queue: [Waiting; QUEUE],
 }

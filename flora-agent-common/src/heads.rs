@@ -210,14 +210,20 @@ pub fn give_up_requests<K: Kernel>(kernel: &K, connection: &mut Connection) {
 
 /// A segment of answers had more messages in it than can be read.
 ///
-/// The rest most likely answers the requests that wait: these are lost, and the
-/// next answer is that of the next request.
+/// The rest most likely answers the requests that wait: these are lost, and the next answer is
+/// that of the next request. Where some of them are answered in a later segment, which nothing
+/// waits for, that is no further loss.
 #[inline(always)]
-pub fn give_up_responses<K: Kernel>(kernel: &K, connection: &mut Connection) {
+pub fn give_up_responses<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep) {
     kernel.lost(lost::SCAN);
     let waiting = connection.head.wrapping_sub(connection.tail) % QUEUE as u8;
-    kernel.all_lost(lost::UNMATCHED, u64::from(waiting));
-    connection.tail = connection.head;
+    if waiting > 0 {
+        kernel.all_lost(lost::UNMATCHED, u64::from(waiting));
+        deep.given_up = waiting;
+        // By the head standing here it is told that no request has come since.
+        connection.head = 0;
+        connection.tail = 0;
+    }
     connection.tx = phase::RESYNC;
     finish(kernel, connection, kernel.sent());
 }

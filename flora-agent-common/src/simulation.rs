@@ -178,7 +178,7 @@ impl Simulation {
                     if request {
                         heads::give_up_requests(&kernel, &mut connection);
                     } else {
-                        heads::give_up_responses(&kernel, &mut connection);
+                        heads::give_up_responses(&kernel, &mut connection, &mut deep);
                     }
                     break;
                 }

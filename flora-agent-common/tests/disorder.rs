@@ -3,7 +3,9 @@
 
 use flora_agent_common::layout::lost;
 use flora_agent_common::simulation::Simulation;
+use proptest::collection::vec;
 use proptest::prelude::*;
+use proptest::sample::Index;
 
 const FIELDS: &str =
     "Host: example.org\r\nAccept: */*\r\nUser-Agent: a test of some length/1.0\r\n";
@@ -58,6 +60,29 @@ proptest! {
         prop_assert_eq!(seen + simulation.lost(lost::UNMATCHED), count as u64);
         prop_assert!(seen >= 33.min(count as u64) / 2);
         is_in_step(&mut simulation);
+    }
+
+    /// The same when the answers come in several segments: none of them counts twice.
+    #[test]
+    fn more_than_can_be_read_in_several_segments(count in 34usize..64, cuts in vec(any::<Index>(), 1..4)) {
+        let mut simulation = Simulation::new();
+        for _ in 0..count {
+            simulation.request(&get("/"));
+        }
+        // Between answers, as a server's writes are; within one nothing is promised.
+        let mut cuts: Vec<_> = cuts.iter().map(|cut| cut.index(count)).collect();
+        cuts.extend([0, count]);
+        cuts.sort_unstable();
+        for pair in cuts.windows(2).filter(|pair| pair[0] < pair[1]) {
+            simulation.response(&OK.repeat(pair[1] - pair[0]));
+        }
+        let seen = simulation.counted().len() as u64;
+        prop_assert_eq!(seen + simulation.lost(lost::UNMATCHED), count as u64);
+        is_in_step(&mut simulation);
+        // What answers nothing is lost, now as before.
+        let unmatched = simulation.lost(lost::UNMATCHED);
+        simulation.response(OK);
+        prop_assert_eq!(simulation.lost(lost::UNMATCHED), unmatched + 1);
     }
 
     /// Requests cut into segments of which two are swapped, one after another: no answer goes

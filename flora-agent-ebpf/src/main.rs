@@ -212,7 +212,7 @@ pub fn egress_heads(ctx: SkBuffContext) -> i32 {
         Headed::Machine(offset) => (offset, maps::SCAN),
     };
     pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot);
-    heads::give_up_responses(&packet, connection);
+    heads::give_up_responses(&packet, connection, deep);
     PASS
 }
 
@@ -230,7 +230,7 @@ pub fn egress_scan(ctx: SkBuffContext) -> i32 {
         Scanned::Again(offset) => {
             let slot = slot(connection.tx);
             pass_on(&packet, offset, &maps::EGRESS_PROGRAMS, slot);
-            heads::give_up_responses(&packet, connection);
+            heads::give_up_responses(&packet, connection, deep);
         }
         Scanned::Done => passed(&packet, connection, &tcp),
     }

@@ -340,6 +340,9 @@ fn answer<K: Kernel>(kernel: &K, connection: &mut Connection, deep: &mut Deep, s
     };
     if matched {
         waiting = pop(connection, deep);
+    } else if connection.head == 0 && deep.given_up > 0 {
+        // It was counted as lost when the segment before it could not be read to its end.
+        deep.given_up -= 1;
     } else {
         kernel.lost(lost::UNMATCHED);
     }

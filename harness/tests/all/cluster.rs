@@ -23,7 +23,7 @@ use kube::core::DynamicObject;
 use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use crate::support::{kubeconfig, skip};
+use crate::support::{kubeconfig, measuring, skip};
 
 mod stand_in;
 
@@ -186,11 +186,17 @@ async fn label(nodes: &Api<Node>, name: &str, group: Value) {
         .unwrap();
 }
 
-/// Runs a test's body and takes the lab down, whatever comes of it.
+/// Runs a test's body and takes the lab down, whatever comes of it. Labs share the nodes and
+/// their labels, with each other and with runs: there is one at a time.
+#[expect(
+    clippy::await_holding_lock,
+    reason = "each test has a thread and a runtime of its own"
+)]
 async fn in_lab<F>(test: &str, body: impl FnOnce(Arc<Lab>) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
+    let _alone = measuring();
     let Some(lab) = Lab::start(test).await else {
         return;
     };

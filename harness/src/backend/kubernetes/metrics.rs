@@ -258,7 +258,7 @@ pub async fn cross_check(
     scene: &Scene,
 ) -> Result<Sample, ClusterError> {
     let target = target(scene)?;
-    let pod = label_value(&target.name);
+    let (namespace, pod) = (label_value(&target.namespace), label_value(&target.name));
     let selectors = Selectors {
         cpu: cadvisor(
             "container_cpu_usage_seconds_total",
@@ -267,7 +267,7 @@ pub async fn cross_check(
         ),
         // Load asks for one route; what probes and scrapers ask for is no request.
         requests: format!(
-            "http_requests_total{{job={},pod={pod},route!~\"/metrics|/healthz\",status=~\"2..\"}}",
+            "http_requests_total{{job={},namespace={namespace},pod={pod},route!~\"/metrics|/healthz\",status=~\"2..\"}}",
             label_value(scrape::TARGET)
         ),
     };
