@@ -5,6 +5,8 @@
 //! that its cost is a row of the ledger and not part of the remainder.
 
 use std::fmt::Write as _;
+use std::fs;
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -17,6 +19,9 @@ const NAMES: [&str; 2] = ["victoria-metrics", "victoria-metrics-prod"];
 
 /// Where it is when `PATH` is poor, as under a service manager.
 const ELSEWHERE: [&str; 1] = ["/usr/bin/victoria-metrics"];
+
+/// Below it are most ports that services are known by.
+const QUIET: u16 = 10_000;
 
 const ADVICE: &str = "install it (Debian, Ubuntu: `apt-get install victoria-metrics`) or name a server with --victoria-metrics URL";
 
@@ -57,16 +62,35 @@ fn packaged_version(program: &Path) -> Option<String> {
 
 /// A TCP port of the loopback interface that nobody listens on.
 ///
-/// Between this answer and the child's own `bind` another process may take it;
-/// then the child exits at once with "address already in use", and asking again
-/// is the remedy.
+/// It is bound to later, and by some again and again, so it is none of those that the kernel gives
+/// to connections by itself: load makes many, and any of them might have it by then. Another
+/// process may still take it; then the child exits at once with "address already in use", and
+/// asking again is the remedy.
 ///
 /// # Errors
 /// Whatever `bind` says.
 pub fn free_port() -> io::Result<u16> {
+    const TRIES: usize = 100;
+    let random = RandomState::new();
+    for attempt in 0..TRIES {
+        let port = QUIET + (random.hash_one(attempt) % u64::from(kernels_first() - QUIET)) as u16;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return Ok(port);
+        }
+    }
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
         .local_addr()?
         .port())
+}
+
+/// The first port that the kernel gives to connections by itself (`ip_local_port_range`, see
+/// ip-sysctl of the kernel's documentation), or what it is unless somebody changed it. Where these
+/// begin so low that little is left, there is no better choice than one of them.
+fn kernels_first() -> u16 {
+    const FIRST: u16 = 32_768;
+    let range = fs::read_to_string("/proc/sys/net/ipv4/ip_local_port_range").ok();
+    let first = range.and_then(|range| range.split_whitespace().next()?.parse().ok());
+    first.filter(|first| *first > QUIET + 1000).unwrap_or(FIRST)
 }
 
 /// The command line of a VictoriaMetrics that serves one run.
@@ -153,6 +177,8 @@ fn yaml_string(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -204,7 +230,11 @@ mod tests {
 
     #[test]
     fn a_free_port_can_be_bound() {
-        let port = free_port().unwrap();
-        assert_ne!(port, 0);
+        let ports: BTreeSet<_> = (0..50).map(|_| free_port().unwrap()).collect();
+        assert!(ports.len() > 40, "{ports:?}");
+        for port in ports {
+            assert!((QUIET..kernels_first()).contains(&port), "{port}");
+            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+        }
     }
 }

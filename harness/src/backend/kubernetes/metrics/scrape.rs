@@ -96,8 +96,13 @@ pub fn config(run: &Run) -> String {
     regex: (/.+)
     target_label: __metrics_path__
   - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
-    regex: (.+);([0-9]+)
+    regex: ([^:]+);([0-9]+)
     replacement: $1:$2
+    target_label: __address__
+  # An address of IPv6, with whose colons that of the port would be lost.
+  - source_labels: [__meta_kubernetes_pod_ip, __meta_kubernetes_pod_annotation_prometheus_io_port]
+    regex: (.*:.*);([0-9]+)
+    replacement: '[$1]:$2'
     target_label: __address__
 ";
     [
