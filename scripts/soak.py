@@ -3,7 +3,7 @@
 
     scripts/soak.py run DIR [CHUNKS [MINUTES]]   chunks (1) of so many minutes (20), each an agent of its own under
                                                  load; a file in DIR for each, after those that are there
-    scripts/soak.py summary DIR                  what came of them, as Markdown
+    scripts/soak.py summary DIR [CONTAINERS]     what came of them, as Markdown; slopes from so many containers (2000) on
 
 The load is flora-agent/tests/all/soak.rs, which fails when a request is neither counted nor counted as lost. It needs
 root. A chunk that failed keeps its file, and `summary` counts it like any other.
@@ -73,14 +73,14 @@ def interval(estimate):
     return f"{value:+.1f} ({value - half:+.1f} to {value + half:+.1f})"
 
 
-def summary(directory):
+def summary(directory, settled_at=SETTLED):
     print("| chunk | minutes | containers | requests | neither seen nor counted as lost | counted as lost "
           "| resident at the end, KiB | resident, KiB per hour (95 %) | maps, bytes | … per hour (95 %) | descriptors |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     slopes, total = [], [0, 0, 0, 0, 0]
     for path in sorted(directory.glob("chunk-*.csv")):
         rows = seconds(path)
-        last, settled = rows[-1], [row for row in rows if row["containers"] >= SETTLED]
+        last, settled = rows[-1], [row for row in rows if row["containers"] >= int(settled_at)]
         missing = max(abs(row["served"] - row["seen"] - row["unmatched"]) for row in rows)
         lost = last["unmatched"] + last["lost"]
         grows = slope(settled, "resident_kib")
@@ -106,7 +106,7 @@ if __name__ == "__main__":
     match sys.argv[1:]:
         case ["run", directory, *options]:
             run(pathlib.Path(directory).resolve(), *options)
-        case ["summary", directory]:
-            summary(pathlib.Path(directory).resolve())
+        case ["summary", directory, *options]:
+            summary(pathlib.Path(directory).resolve(), *options)
         case _:
             sys.exit(__doc__)
