@@ -73,14 +73,14 @@ def interval(estimate):
     return f"{value:+.1f} ({value - half:+.1f} to {value + half:+.1f})"
 
 
-def summary(directory, settled_at=SETTLED):
+def summary(directory, settled_at):
     print("| chunk | minutes | containers | requests | neither seen nor counted as lost | counted as lost "
           "| resident at the end, KiB | resident, KiB per hour (95 %) | maps, bytes | … per hour (95 %) | descriptors |")
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     slopes, total = [], [0, 0, 0, 0, 0]
     for path in sorted(directory.glob("chunk-*.csv")):
         rows = seconds(path)
-        last, settled = rows[-1], [row for row in rows if row["containers"] >= int(settled_at)]
+        last, settled = rows[-1], [row for row in rows if row["containers"] >= settled_at]
         missing = max(abs(row["served"] - row["seen"] - row["unmatched"]) for row in rows)
         lost = last["unmatched"] + last["lost"]
         grows = slope(settled, "resident_kib")
@@ -107,6 +107,6 @@ if __name__ == "__main__":
         case ["run", directory, *options]:
             run(pathlib.Path(directory).resolve(), *options)
         case ["summary", directory, *options]:
-            summary(pathlib.Path(directory).resolve(), *options)
+            summary(pathlib.Path(directory).resolve(), int(options[0]) if options else SETTLED)
         case _:
             sys.exit(__doc__)

@@ -72,8 +72,9 @@ fn packaged_version(program: &Path) -> Option<String> {
 pub fn free_port() -> io::Result<u16> {
     const TRIES: usize = 100;
     let random = RandomState::new();
+    let ports = QUIET..kernels_first();
     for attempt in 0..TRIES {
-        let port = QUIET + (random.hash_one(attempt) % u64::from(kernels_first() - QUIET)) as u16;
+        let port = ports.start + (random.hash_one(attempt) % ports.len() as u64) as u16;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
             return Ok(port);
         }

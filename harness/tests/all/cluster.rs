@@ -245,8 +245,7 @@ async fn the_observer_agrees_with_cadvisor() {
         // A busy machine costs some; both sources see the same that were sent.
         assert!(result.dropped * 20 < result.offered, "{}", result.dropped);
         let scheduled = result.offered + result.dropped;
-        // k6 schedules a few more than it should where it is held up: 15,008 were seen.
-        assert!(scheduled.abs_diff(15_000) <= 30, "{scheduled}");
+        assert!(scheduled.abs_diff(15_000) <= 2, "{scheduled}");
         let length = outcome.window.close_unix - outcome.window.open_unix;
         assert!((length - 75.0).abs() < 0.01, "{length}");
         let scene = Scene {
@@ -333,8 +332,7 @@ async fn a_test_run_by_way_of_a_stand_in_for_the_operator() {
 
         let outcome = outcome.unwrap();
         assert_eq!(outcome.result.failed, 0);
-        let scheduled = outcome.result.offered + outcome.result.dropped;
-        assert!(scheduled.abs_diff(1000) <= 10, "{scheduled}");
+        assert!(outcome.result.offered.abs_diff(1000) <= 2);
         assert_eq!(outcome.pod.subject, Subject::Load);
         let again = again.unwrap_err().to_string();
         assert!(again.contains("already exists"), "{again}");
