@@ -103,10 +103,11 @@ fn await_listening(child: &mut Child, count: usize) -> Vec<(IpAddr, u16)> {
     let deadline = Instant::now() + Duration::from_secs(30);
     let network = |pid: u32| fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     loop {
+        // Asked first: until it is in a network of its own, it sees who listens in this one.
+        let own = network(child.id()) != network(std::process::id());
         let found = listening(child.id());
-        // Until it is in a network of its own, it sees who listens in this one.
-        if found.len() >= count && network(child.id()) != network(std::process::id()) {
-            return listening(child.id());
+        if own && found.len() >= count {
+            return found;
         }
         assert!(child.try_wait().unwrap().is_none(), "it ended");
         assert!(Instant::now() < deadline, "{found:?}");
