@@ -27,6 +27,10 @@ use crate::support::{kubeconfig, measuring, skip};
 
 mod stand_in;
 
+/// How many more or fewer requests than planned k6 may schedule: what it held up at the window's
+/// edges, here for half a second (`k6/README.md`). The warm-up's 400 must not be among them.
+const SLACK: u64 = 100;
+
 /// The group of everything here.
 const EVERYTHING: &str = "test";
 
@@ -245,7 +249,7 @@ async fn the_observer_agrees_with_cadvisor() {
         // A busy machine costs some; both sources see the same that were sent.
         assert!(result.dropped * 20 < result.offered, "{}", result.dropped);
         let scheduled = result.offered + result.dropped;
-        assert!(scheduled.abs_diff(15_000) <= 2, "{scheduled}");
+        assert!(scheduled.abs_diff(15_000) <= SLACK, "{scheduled}");
         let length = outcome.window.close_unix - outcome.window.open_unix;
         assert!((length - 75.0).abs() < 0.01, "{length}");
         let scene = Scene {
@@ -332,7 +336,8 @@ async fn a_test_run_by_way_of_a_stand_in_for_the_operator() {
 
         let outcome = outcome.unwrap();
         assert_eq!(outcome.result.failed, 0);
-        assert!(outcome.result.offered.abs_diff(1000) <= 2);
+        let offered = outcome.result.offered;
+        assert!(offered.abs_diff(1_000) <= SLACK, "{offered}");
         assert_eq!(outcome.pod.subject, Subject::Load);
         let again = again.unwrap_err().to_string();
         assert!(again.contains("already exists"), "{again}");

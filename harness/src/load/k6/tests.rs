@@ -291,8 +291,9 @@ async fn k6_counts_what_the_server_counts() {
     };
     assert_eq!(result.completed, arrivals("measure").len() as u64, "{said}");
     assert_eq!(result.failed, 0, "{said}");
-    // 33.5/s for 4.5 s, the first at 0: 151 intended starts, give or take the edges.
-    assert!((150..=152).contains(&result.offered), "{result:?}");
+    // 33.5/s for 4.5 s, the first at 0: 151 intended starts, and what k6 is held up for at the
+    // edges (`k6/README.md`), here 0.3 s; the warm-up's 33 are not among them.
+    assert!((141..=161).contains(&result.offered), "{result:?}");
     assert!(result.quantiles.iter().all(|(_, seconds)| *seconds > 0.0));
 
     let begun: Vec<_> = said.lines().filter_map(Begun::parse).collect();
