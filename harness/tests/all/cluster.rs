@@ -27,8 +27,8 @@ use crate::support::{kubeconfig, measuring, skip};
 
 mod stand_in;
 
-/// How many more or fewer requests than planned k6 may schedule: what it held up at the window's
-/// edges, here for half a second (`k6/README.md`). The warm-up's 400 must not be among them.
+/// How many more or fewer requests than planned k6 may schedule: those due while it is held up at an
+/// edge of the window, here for half a second (`k6/README.md`). The warm-up's 400 must not be among them.
 const SLACK: u64 = 100;
 
 /// The group of everything here.
