@@ -63,7 +63,11 @@ fn public_copy() -> (tempfile::TempDir, std::path::PathBuf) {
     use std::os::unix::fs::PermissionsExt;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("flora-agent");
-    std::fs::copy(env!("CARGO_BIN_EXE_flora-agent"), &path).unwrap();
+    // By a program of its own: what another test starts meanwhile would inherit the file as it is
+    // written, and nothing that is open for writing can be executed.
+    let mut copy = std::process::Command::new("cp");
+    let copied = copy.arg(env!("CARGO_BIN_EXE_flora-agent")).arg(&path);
+    assert!(copied.status().unwrap().success());
     let open = std::fs::Permissions::from_mode(0o755);
     std::fs::set_permissions(directory.path(), open).unwrap();
     (directory, path)

@@ -23,10 +23,10 @@ fn requests_by_method_route_and_status() {
         assert_eq!(client.get("/status/503"), 503);
         assert_eq!(client.get("/status/404"), 404);
     }
-    // Who called is told when a connection pauses or ends.
+    // Who called is told at times, and when the server has closed the connection, too.
     drop(client);
-    crate::support::wait_until("the caller is told of", || {
-        agent.scrape().sum("flora_peer_requests_total", &[]) > 0.0
+    crate::support::wait_until("the caller's requests are told of", || {
+        agent.scrape().sum("flora_peer_requests_total", &[]) == agent.scrape().requests(&[])
     });
     let metrics = agent.scrape();
     let cgroup = group.name();
@@ -93,7 +93,7 @@ fn sizes_and_durations() {
         line.rsplit(' ').next().unwrap().parse().unwrap()
     };
     let slept = sum("/sleep/{id}");
-    assert!((0.08..1.0).contains(&slept), "{slept}");
+    assert!((0.08..20.0).contains(&slept), "{slept}");
     assert_eq!(metrics.sum("flora_http_responses_unfinished", &[]), 0.0);
 }
 

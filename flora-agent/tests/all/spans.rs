@@ -169,7 +169,7 @@ fn only_slow_ones_and_errors() {
     let collector = Collector::start();
     let options = [
         "--slow",
-        "50ms",
+        "1s",
         "--span-errors",
         "--otlp-endpoint",
         &collector.endpoint(),
@@ -181,7 +181,7 @@ fn only_slow_ones_and_errors() {
         client.get("/status/404");
     }
     client.get("/status/503");
-    client.get("/sleep/60");
+    client.get("/sleep/1200");
     // What is waiting is sent when the agent ends.
     let (status, log) = agent.terminate();
     assert!(status.success(), "{log}");
@@ -235,7 +235,7 @@ fn without_a_collector_spans_are_counted_as_lost() {
     });
     // Requests are counted all the same.
     assert_eq!(agent.scrape().requests(&[]), 100.0);
-    assert!(agent.log().contains("spans are lost"), "{}", agent.log());
+    agent.wait_for_log("spans are lost", |_| Some(()));
 }
 
 /// How long the collector stalls in the ordinary run, in seconds; `FLORA_AGENT_STALL_SECONDS=60` asks for more.
@@ -273,6 +273,7 @@ fn a_collector_that_stalls_costs_spans_and_nothing_else() {
         ask();
     }
     let told = "spans are lost: the collector did not answer within 3s";
+    agent.wait_for_log(told, |_| Some(()));
     assert_eq!(agent.log().matches(told).count(), 1, "{}", agent.log());
     collector.stall(false);
     agent.wait_for_log("the collector takes spans again", |_| Some(()));

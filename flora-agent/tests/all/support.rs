@@ -122,6 +122,8 @@ pub struct Agent {
     child: Child,
     pub address: SocketAddr,
     log: Arc<Mutex<String>>,
+    /// Takes its log down, to the end.
+    reader: Option<thread::JoinHandle<()>>,
 }
 
 /// The program under test.
@@ -155,7 +157,7 @@ impl Agent {
         let log = Arc::new(Mutex::new(String::new()));
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let copy = Arc::clone(&log);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = copy.lock().unwrap();
                 log.push_str(&line);
@@ -166,6 +168,7 @@ impl Agent {
             child,
             address: "127.0.0.1:0".parse().unwrap(),
             log,
+            reader: Some(reader),
         };
         agent.address = agent.wait_for_log("metrics are served", |line| {
             let digits = |c: char| !c.is_ascii_digit() && c != '.' && c != ':';
@@ -223,8 +226,7 @@ impl Agent {
         let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
         nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
         let status = self.child.wait().unwrap();
-        // The reader of its log ends with it, a moment later.
-        thread::sleep(Duration::from_millis(50));
+        self.reader.take().unwrap().join().unwrap();
         (status, self.log())
     }
 

@@ -96,7 +96,7 @@ impl TelemetryReader {
         Ok(counted.map(|series| series.value).sum())
     }
 
-    /// The same, once it has reached `expected` or has had its time to.
+    /// The same, once it has reached `expected`, or has had its time to and rises no more.
     ///
     /// # Errors
     /// When there is no answer.
@@ -109,7 +109,10 @@ impl TelemetryReader {
             if self.intake && before.is_some_and(|before| counted > before) {
                 deadline = last.min(Instant::now() + self.settle());
             }
-            if counted >= expected || Instant::now() >= deadline {
+            // Who is held up past the time looks once more: what was read before says nothing of now.
+            let now = Instant::now();
+            let over = now >= last || (now >= deadline && before == Some(counted));
+            if counted >= expected || over {
                 return Ok(counted);
             }
             before = Some(counted);

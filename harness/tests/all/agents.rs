@@ -7,20 +7,26 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use crate::support::{
-    entry, flora_bench, leftovers, measuring, report, run, run_until_valid, scenarios, script,
-    skip, verified,
+    entry, flora_bench, leftovers, measuring, report, run, run_until_all_count, run_until_valid,
+    scenarios, script, skip, verified,
 };
 
 /// A measurement of one scenario that is as short as it can be.
 fn short(name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
-    blocks("2", name, scenarios, out)
+    blocks("2", "400ms", name, scenarios, out)
 }
 
-fn blocks(blocks: &str, name: &str, scenarios: &Path, out: &Path) -> std::process::Command {
+fn blocks(
+    blocks: &str,
+    measure: &str,
+    name: &str,
+    scenarios: &Path,
+    out: &Path,
+) -> std::process::Command {
     let mut command = flora_bench();
     command
         .args(["scenario", name, "--rate", "200", "--blocks", blocks])
-        .args(["--warmup", "200ms", "--measure", "400ms", "--slices", "2"])
+        .args(["--warmup", "200ms", "--measure", measure, "--slices", "2"])
         .arg("--out")
         .arg(out)
         .arg("--scenarios")
@@ -65,7 +71,8 @@ fn an_agent_is_told_what_it_asks_for_and_all_of_its_requests_are_found() {
         &(OWN.to_owned() + "load: {path: '/objects?work=1'}\n"),
     );
     let scenarios = scenarios(&[("noted", &text)]);
-    let (code, stdout, stderr) = run_until_valid(&mut short("noted", scenarios.path(), out.path()));
+    let mut command = short("noted", scenarios.path(), out.path());
+    let (code, stdout, stderr) = run_until_all_count(&mut command, out.path());
     assert_eq!(code, 0, "{stderr}");
     let told = std::fs::read_to_string(told).unwrap();
     let words: Vec<&str> = told.split_whitespace().collect();
@@ -282,7 +289,7 @@ fn an_ebpf_program_that_is_left_behind_makes_trials_invalid() {
     }
     let scenarios = scenarios(&[]);
     // One block: to the next it would be no news.
-    let mut child = blocks("1", "baseline", scenarios.path(), out.path())
+    let mut child = blocks("1", "2s", "baseline", scenarios.path(), out.path())
         .stdout(std::process::Stdio::null())
         .stderr(std::process::Stdio::piped())
         .spawn()

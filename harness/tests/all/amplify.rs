@@ -7,7 +7,7 @@ use flora_bench::trial::{Ledger, LedgerRow, TrialStatus};
 
 use crate::runs::{self, REQUESTS, Run};
 use crate::support::{
-    flora_bench, leftovers, measuring, report, run, run_until_valid, scenarios, script,
+    flora_bench, leftovers, measuring, report, run, run_until_all_count, scenarios, script,
 };
 
 const BLOCKS: usize = 6;
@@ -196,7 +196,7 @@ fn a_real_run_tells_each_arm_its_number_and_reports_a_slope() {
         program.display()
     );
     let scenarios = scenarios(&[("counted", &text)]);
-    let (code, stdout, stderr) = run_until_valid(
+    let (code, stdout, stderr) = run_until_all_count(
         flora_bench()
             .args(["scenario", "counted", "--amplify", "4", "--rate", "200"])
             .args(["--blocks", "2", "--warmup", "200ms", "--measure", "400ms"])
@@ -204,6 +204,7 @@ fn a_real_run_tells_each_arm_its_number_and_reports_a_slope() {
             .arg(scenarios.path())
             .arg("--out")
             .arg(out.path()),
+        out.path(),
     );
     assert_eq!(code, 0, "{stderr}");
     let told = std::fs::read_to_string(told).unwrap();

@@ -112,7 +112,7 @@ fn a_target_that_never_gets_healthy() {
         "[ \"$1\" = --version ] && echo sleeper 1 && exit\necho 'still starting'\nexec sleep 60",
     );
     let scenarios = with_target(&format!(
-        "{{program: {}, startup_timeout: 300ms}}",
+        "{{program: {}, startup_timeout: 2s}}",
         program.display()
     ));
     let (code, _, stderr) = measure(scenarios.path(), &["--rate", "100"]);

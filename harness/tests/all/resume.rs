@@ -119,7 +119,10 @@ fn before_the_first_reading_and_between_blocks() {
         lines(run, "trials.jsonl") == 2
     });
     let report = finish(out.path());
-    assert_eq!(report["trials"][0]["status"], report["trials"][1]["status"]);
+    // What was finished before the kill is kept.
+    for trial in &report["trials"].as_array().unwrap()[..2] {
+        assert_ne!(trial["status"], "failed", "{trial}");
+    }
 }
 
 #[test]

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 
 use crate::support::{
-    RECORDS, flora_bench, leftovers, measuring, report, repository, run, run_until_valid, scenarios,
+    RECORDS, flora_bench, leftovers, measuring, report, repository, run, run_until_all_count,
+    run_until_valid, scenarios,
 };
 
 /// The target app, built once.
@@ -112,13 +113,14 @@ fn more_work_costs_more() {
     let light = "question: q\ntarget: {work: 0}\n";
     let heavy = "question: q\ntarget: {work: 20}\n";
     let scenarios = scenarios(&[("baseline", light), ("heavy", heavy)]);
-    let (code, _, stderr) = run_until_valid(
+    let (code, _, stderr) = run_until_all_count(
         flora_bench()
             .args(["scenario", "heavy", "--rate", "300", "--blocks", "2"])
             .args(["--warmup", "300ms", "--measure", "1500ms", "--out"])
             .arg(out.path())
             .arg("--scenarios")
             .arg(scenarios.path()),
+        out.path(),
     );
     assert_eq!(code, 0, "{stderr}");
     let report = report(out.path());

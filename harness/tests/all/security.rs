@@ -154,7 +154,7 @@ fn nothing_of_a_run_is_reached_from_outside() {
     let mut command = flora_bench();
     command
         .args(["scenario", "baseline", "--rate", "100", "--blocks", "1"])
-        .args(["--warmup", "100ms", "--measure", "1s", "--slices", "1"])
+        .args(["--warmup", "100ms", "--measure", "5s", "--slices", "1"])
         .arg("--scenarios")
         .arg(scenarios.path())
         .arg("--out")

@@ -1,5 +1,8 @@
 //! With VictoriaMetrics and k6 present, and without.
 
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
 use crate::support::{
     flora_bench, leftovers, measuring, report, run, run_until_valid, scenarios, skip,
 };
@@ -66,10 +69,7 @@ fn victoria_metrics_finds_a_target_with_a_port_of_its_own() {
     }
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    let port = flora_bench::victoria_metrics::child::free_port().unwrap();
     let text = format!("question: q\ntarget: {{port: {port}}}\n");
     let scenarios = scenarios(&[("baseline", &text)]);
     let directory = scenarios.path().to_str().unwrap();
@@ -103,10 +103,7 @@ fn a_server_of_ones_own_gets_the_readings_pushed() {
     let _guard = measuring();
     let out = tempfile::tempdir().unwrap();
     let data = tempfile::tempdir().unwrap();
-    let port = std::net::TcpListener::bind("127.0.0.1:0")
-        .and_then(|listener| listener.local_addr())
-        .unwrap()
-        .port();
+    let port = flora_bench::victoria_metrics::child::free_port().unwrap();
     let url = format!("http://127.0.0.1:{port}");
     let mut server = std::process::Command::new(program)
         .arg(format!("-httpListenAddr=127.0.0.1:{port}"))
@@ -115,6 +112,14 @@ fn a_server_of_ones_own_gets_the_readings_pushed() {
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let began = Instant::now();
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        assert!(
+            began.elapsed() < Duration::from_secs(20),
+            "it does not serve"
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
     let (code, _, stderr) = short(out.path(), &["--victoria-metrics", &url]);
     server.kill().unwrap();
     server.wait().unwrap();

@@ -191,9 +191,11 @@ impl Bench<'_> {
             outcome = load::run(cluster, starter, &order) => outcome?,
             error = system.broken(site) => return Err(error.into()),
         };
+        let served = system.metrics.requests().await;
+        // Asked afterwards: the end of a container is known a moment late, and one that was started
+        // anew answers, too.
         system.unbroken(site).await?;
-        let served = system.metrics.requests().await?;
-        samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served));
+        samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served?));
         let one = |reading, value| self.one(Subject::Load, reading, value);
         samples.extend(outcome.result.samples(one));
         samples.push(one(Reading::CpuLimitCores, self.backend.load_cores()));

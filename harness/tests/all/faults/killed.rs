@@ -20,10 +20,10 @@ const SLOW_AGENT: &str = r#"
 import http.server, os, signal, sys, time
 def end(*_):
     open(sys.argv[2], "w").close()
-    time.sleep(0.5)
+    time.sleep(1)
     os._exit(0)
 signal.signal(signal.SIGTERM, end)
-time.sleep(0.6)
+time.sleep(1)
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.send_response(200)
@@ -53,7 +53,7 @@ enum Role {
 /// Three arms that take turns, one of them with the slow agent. Their files are in `out`, too.
 fn in_turns(blocks: u32, out: &Path) -> Command {
     let text = format!(
-        "question: q\nagent:\n  version: '1'\n  scope: target\n  processes:\n    - name: slow\n      command: [python3, {0}/agent.py, '{{agent_port}}', {0}/{ENDING}]\n  telemetry: {{prometheus: {{url: 'http://127.0.0.1:{{agent_port}}/metrics', metric: seen_total, settle: 500ms}}}}\n",
+        "question: q\nagent:\n  version: '1'\n  scope: target\n  processes:\n    - name: slow\n      command: [python3, {0}/agent.py, '{{agent_port}}', {0}/{ENDING}]\n  telemetry: {{prometheus: {{url: 'http://127.0.0.1:{{agent_port}}/metrics', metric: seen_total, settle: 1s}}}}\n",
         out.display(),
     );
     fs::write(out.join("agent.py"), SLOW_AGENT).unwrap();
@@ -239,7 +239,7 @@ fn k6_says_when_it_was_killed() {
     let mut command = flora_bench();
     command
         .args(["scenario", "baseline", "--load", "k6", "--rate", "100"])
-        .args(["--warmup", "1200ms", "--measure", "1s", "--blocks", "2"])
+        .args(["--warmup", "3s", "--measure", "1s", "--blocks", "2"])
         .args(["--victoria-metrics", "off", "--out"])
         .arg(out.path());
     let mut running = Running::start(&mut command, out.path());

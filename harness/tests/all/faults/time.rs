@@ -87,7 +87,7 @@ fn a_clock_that_is_set_changes_no_duration() {
     for step in ["-3600", "3600"] {
         let _ = fs::remove_file(&seconds);
         let out = tempfile::tempdir().unwrap();
-        let mut child = short(out.path(), "1s")
+        let mut child = short(out.path(), "4s")
             .arg("--scenarios")
             .arg(scenarios.path())
             .env("LD_PRELOAD", &library)
@@ -135,7 +135,7 @@ fn an_intake_that_hangs_fails_its_trial_only() {
     let mut command = flora_bench();
     command
         .args(["scenario", "spans", "--rate", "200", "--blocks", "1"])
-        .args(["--warmup", "200ms", "--measure", "400ms", "--slices", "2"])
+        .args(["--warmup", "200ms", "--measure", "2s", "--slices", "2"])
         .args(["--victoria-metrics", "off", "--scenarios"])
         .arg(scenarios.path())
         .arg("--out")

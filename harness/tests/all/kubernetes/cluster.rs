@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::faults::until;
 pub use crate::support::kubeconfig;
 use crate::support::{cluster_images, flora_bench, report, run};
 
@@ -13,12 +14,17 @@ pub fn alone() -> std::sync::MutexGuard<'static, ()> {
     crate::support::measuring()
 }
 
-pub fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
+/// Exit code, standard output and standard error.
+pub fn kubectl_may_fail(kubeconfig: &Path, args: &[&str]) -> (i32, String, String) {
     let kubectl = std::env::var("FLORA_BENCH_TEST_KUBECTL").unwrap_or_else(|_| "kubectl".into());
-    let (code, stdout, stderr) = run(Command::new(kubectl)
+    run(Command::new(kubectl)
         .arg("--kubeconfig")
         .arg(kubeconfig)
-        .args(args));
+        .args(args))
+}
+
+pub fn kubectl(kubeconfig: &Path, args: &[&str]) -> String {
+    let (code, stdout, stderr) = kubectl_may_fail(kubeconfig, args);
     assert_eq!(code, 0, "kubectl {args:?}: {stderr}");
     stdout
 }
@@ -34,21 +40,11 @@ pub fn state(kubeconfig: &Path) -> String {
             "jsonpath={range .items[*]}{.metadata.name} {.metadata.labels} {.spec.taints} {.metadata.annotations.flora-bench\\.dev/before}{\"\\n\"}{end}",
         ],
     );
-    let mut state = nodes;
-    for kind in [
-        "namespaces",
-        "crds",
-        "clusterroles",
-        "clusterrolebindings",
-        "priorityclasses",
-        "storageclasses",
-        "leases.coordination.k8s.io -n default",
-    ] {
-        let mut args = vec!["get", "-o", "name"];
-        args.extend(kind.split(' '));
-        state += &kubectl(kubeconfig, &args);
-    }
-    state
+    let kinds = "namespaces,crds,clusterroles,clusterrolebindings,priorityclasses,storageclasses";
+    let named = kubectl(kubeconfig, &["get", kinds, "-o", "name"]);
+    let leases = ["get", "leases.coordination.k8s.io", "-n", "default"];
+    let leases = kubectl(kubeconfig, &[&leases[..], &["-o", "name"]].concat());
+    [nodes, named, leases].concat()
 }
 
 /// A cluster as it is before a test's run, to itself, and where the run's records go.
@@ -62,8 +58,9 @@ pub struct Grounds {
 impl Grounds {
     /// None after saying that the test is skipped.
     pub fn start(test: &str) -> Option<Self> {
-        let config = kubeconfig(test)?;
+        // Its turn first: until then the time that is left for tests may be over.
         let alone = alone();
+        let config = kubeconfig(test)?;
         Some(Grounds {
             before: state(&config),
             config,
@@ -170,8 +167,10 @@ fn clean_gives_back_what_a_killed_run_took() {
         return;
     };
     let mut child = under_way(&grounds.config, grounds.out.path());
-    // Long enough that pods are there too.
-    std::thread::sleep(Duration::from_secs(5));
+    let pods = ["get", "pods", "-A", "-l", "flora-bench.dev/owner", "-o"];
+    until("pods are there too", Duration::from_secs(60), || {
+        !kubectl(&grounds.config, &[&pods[..], &["name"]].concat()).is_empty()
+    });
     child.kill().unwrap();
     child.wait().unwrap();
     assert_ne!(state(&grounds.config), grounds.before);

@@ -11,8 +11,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::cluster::{Grounds, kubectl, scenario, state};
+use super::cluster::{Grounds, kubectl, kubectl_may_fail, scenario, state};
 use crate::support::{entry, report, run, scenarios, skip, verified};
+
+/// A line for each pod that is listed.
+const NAMESPACE_AND_NAME: &str =
+    "jsonpath={range .items[*]}{.metadata.namespace} {.metadata.name}{\"\\n\"}{end}";
 
 /// Waits until something is true of the cluster.
 pub fn until(what: &str, limit: Duration, is_true: impl Fn() -> bool) {
@@ -24,40 +28,63 @@ pub fn until(what: &str, limit: Duration, is_true: impl Fn() -> bool) {
 }
 
 /// A run whose output stands in files.
-struct Running {
+pub struct Running {
     child: Child,
     errors: PathBuf,
 }
 
 impl Running {
-    fn start(command: &mut Command, directory: &Path) -> Self {
+    pub fn start(command: &mut Command, directory: &Path) -> Self {
         let errors = directory.join("stderr");
         let file = std::fs::File::create(&errors).unwrap();
         let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
         Running { child, errors }
     }
 
-    /// Waits until k6 of this trial has run for a moment: its window is open.
-    fn in_window(&mut self, config: &Path, trial: u32) {
-        let labels = format!("flora-bench.dev/role=load,flora-bench.dev/trial={trial}");
-        let running = "--field-selector=status.phase=Running";
+    /// Waits until something is true, while it runs.
+    fn until(&mut self, what: &str, limit: Duration, is_true: impl Fn() -> bool) {
         let began = Instant::now();
-        while kubectl(
-            config,
-            &["get", "pods", "-A", "-l", &labels, running, "-o", "name"],
-        )
-        .is_empty()
-        {
+        while !is_true() {
             let ended = self.child.try_wait().unwrap();
             assert!(
-                ended.is_none() && began.elapsed() < Duration::from_secs(240),
-                "no load of trial {trial} ({ended:?}): {}",
+                ended.is_none() && began.elapsed() < limit,
+                "{what}: not after {:?} ({ended:?}): {}",
+                began.elapsed(),
                 self.said()
             );
             std::thread::sleep(Duration::from_millis(300));
         }
-        // The warm-up, of two seconds.
-        std::thread::sleep(Duration::from_secs(5));
+    }
+
+    /// Waits until k6 of this trial says that its window is open.
+    fn in_window(&mut self, config: &Path, trial: u32) {
+        let labels = format!("flora-bench.dev/role=load,flora-bench.dev/trial={trial}");
+        let pods = ["get", "pods", "-A", "-l", &labels, "-o", NAMESPACE_AND_NAME];
+        self.until("the window of a trial", Duration::from_secs(240), || {
+            let listed = kubectl(config, &pods);
+            let pod = listed.lines().find_map(|line| line.split_once(' '));
+            let Some((namespace, name)) = pod else {
+                return false;
+            };
+            // Its container may not have begun.
+            let said = kubectl_may_fail(config, &["logs", "-n", namespace, name]).1;
+            said.contains("flora-bench measure began")
+        });
+    }
+
+    /// Waits until so many trials are recorded.
+    pub fn until_recorded(&mut self, out: &Path, count: usize) {
+        let file = out.join("latest/trials.jsonl");
+        self.until("trials are recorded", Duration::from_secs(900), || {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            text.lines().count() >= count
+        });
+    }
+
+    /// As who has seen enough does.
+    pub fn interrupt(&self) {
+        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
     }
 
     fn said(&self) -> String {
@@ -65,7 +92,7 @@ impl Running {
     }
 
     /// Its exit code, and what it wrote to standard error.
-    fn end(mut self) -> (i32, String) {
+    pub fn end(mut self) -> (i32, String) {
         let status = self.child.wait().unwrap();
         (status.code().unwrap_or(-1), self.said())
     }
@@ -106,8 +133,7 @@ fn a_target_that_is_deleted_fails_its_trial_only() {
     else {
         return;
     };
-    let blocks = ["--blocks", "2", "--measure", "12s"];
-    let mut command = grounds.scenario(&["baseline"], &blocks);
+    let mut command = grounds.scenario(&["baseline"], &["--measure", "20s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
     run.in_window(&grounds.config, 1);
     let own = namespace(&grounds.config);
@@ -223,20 +249,26 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
             ],
         )
     };
+    // Its load is taken away when the run has seen it.
+    let labels = "flora-bench.dev/role=load,flora-bench.dev/trial=1";
+    let loads = ["get", "jobs", "-A", "-l", labels, "-o", "name"];
     let noticed = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
         until("the node is not ready", Duration::from_secs(100), || {
             ready() != "True"
         });
+        until("the run has seen it", Duration::from_secs(60), || {
+            kubectl(&grounds.config, &loads).is_empty()
+        });
     }));
-    // Long enough for the run to have looked.
-    std::thread::sleep(Duration::from_secs(5));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
     noticed.unwrap();
+    run.until_recorded(grounds.out.path(), 1);
+    run.interrupt();
     let (code, stderr) = run.end();
     until("the node is ready again", Duration::from_secs(60), || {
         ready() == "True"
     });
-    assert_eq!(code, 4, "{stderr}");
+    assert_eq!(code, 130, "{stderr}");
     let trials = trials(grounds.out.path());
     assert!(
         error(&trials[0]).contains(&format!("node {node} is not ready any more")),
@@ -398,7 +430,7 @@ fn an_api_server_that_is_away_for_twenty_seconds_costs_no_trial() {
         &way.kubeconfig,
         grounds.out.path(),
         &["baseline"],
-        &["--measure", "30s"],
+        &["--measure", "25s"],
     );
     let mut run = Running::start(&mut command, grounds.out.path());
     run.in_window(&grounds.config, 1);

@@ -8,7 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use super::cluster::{Grounds, kubectl};
+use super::cluster::{Grounds, kubectl, kubectl_may_fail};
+use super::faults::until;
 use crate::support::{report, run, verified};
 
 /// The fields that Karpenter 1's `NodePool` has, as far as a run writes them.
@@ -60,6 +61,10 @@ impl Pools {
                 "--timeout=60s",
             ],
         );
+        // What is established is served a moment later.
+        until("node pools are served", Duration::from_secs(60), || {
+            kubectl_may_fail(config, &["get", "nodepools"]).0 == 0
+        });
         let ended = Arc::new(AtomicBool::new(false));
         let (end, own) = (Arc::clone(&ended), config.to_owned());
         let thread = std::thread::spawn(move || {
