@@ -3,11 +3,15 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
 use crate::backend::TrialError;
 use crate::program::{is_executable, on_path};
 use crate::setup::recipe::Recipe;
 use crate::setup::{self, Shelf};
+use crate::terminal::say;
 
 /// Programs of this workspace that scenarios name without a path.
 const WORKSPACE_PROGRAMS: [&str; 2] = ["target-app", "flora-agent"];
@@ -119,6 +123,26 @@ pub fn locate(name: &str) -> Result<Location, TrialError> {
         })
 }
 
+/// Says that something is built if that is not over in a moment; most times there is nothing to do.
+struct Told {
+    /// Closed when it is over.
+    _over: mpsc::Sender<()>,
+}
+
+impl Told {
+    fn when_it_takes_long(name: &str) -> Told {
+        const MOMENT: Duration = Duration::from_secs(2);
+        let (over, waiting) = mpsc::channel::<()>();
+        let line = format!("building {name} (cargo build --release --bin {name})");
+        thread::spawn(move || {
+            if waiting.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
+                say(line);
+            }
+        });
+        Told { _over: over }
+    }
+}
+
 /// Builds a program of the workspace, always optimised: it is what is measured.
 fn build(name: &str, root: &Path) -> Result<PathBuf, TrialError> {
     let missing = |what: String| TrialError::Missing(what);
@@ -126,7 +150,7 @@ fn build(name: &str, root: &Path) -> Result<PathBuf, TrialError> {
         .ok()
         .and_then(|path| target_directory(&path))
         .unwrap_or_else(|| root.join("target"));
-    log::info!("building {name} (cargo build --release --bin {name})");
+    let _told = Told::when_it_takes_long(name);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Without `-p`, cargo resolves features as `cargo run` did for this
     // program, so that every dependency is compiled once.
