@@ -123,24 +123,18 @@ pub fn locate(name: &str) -> Result<Location, TrialError> {
         })
 }
 
-/// Says that something is built if that is not over in a moment; most times there is nothing to do.
-struct Told {
-    /// Closed when it is over.
-    _over: mpsc::Sender<()>,
-}
-
-impl Told {
-    fn when_it_takes_long(name: &str) -> Told {
-        const MOMENT: Duration = Duration::from_secs(2);
-        let (over, waiting) = mpsc::channel::<()>();
-        let line = format!("building {name} (cargo build --release --bin {name})");
-        thread::spawn(move || {
-            if waiting.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
-                say(line);
-            }
-        });
-        Told { _over: over }
-    }
+/// Says that something is built unless what this gives is dropped within a moment, as it is where
+/// there is nothing to do.
+fn say_if_it_takes_long(name: &str) -> mpsc::Sender<()> {
+    const MOMENT: Duration = Duration::from_secs(2);
+    let (until_over, waiting) = mpsc::channel();
+    let line = format!("building {name} (cargo build --release --bin {name})");
+    thread::spawn(move || {
+        if waiting.recv_timeout(MOMENT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            say(line);
+        }
+    });
+    until_over
 }
 
 /// Builds a program of the workspace, always optimised: it is what is measured.
@@ -150,7 +144,7 @@ fn build(name: &str, root: &Path) -> Result<PathBuf, TrialError> {
         .ok()
         .and_then(|path| target_directory(&path))
         .unwrap_or_else(|| root.join("target"));
-    let _told = Told::when_it_takes_long(name);
+    let _until_over = say_if_it_takes_long(name);
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     // Without `-p`, cargo resolves features as `cargo run` did for this
     // program, so that every dependency is compiled once.

@@ -9,7 +9,7 @@ use crate::support::flora_bench;
 mod killed;
 mod leaks;
 mod records;
-mod running;
+pub mod running;
 mod secrets;
 mod time;
 

@@ -66,30 +66,27 @@ pub fn run(command: &mut Command) -> (i32, String, String) {
 /// the machine can spoil a run, and saying so is what that code is for; what
 /// the program gets wrong, it gets wrong three times.
 pub fn run_until_valid(command: &mut Command) -> (i32, String, String) {
-    let mut outcome = run(command);
-    for _ in 0..2 {
-        if outcome.0 != 4 {
-            break;
-        }
-        eprintln!("measured again, because: {}", outcome.2);
-        outcome = run(command);
-    }
-    outcome
+    run_again_while(command, |code| code == 4)
 }
 
 /// As [`run_until_valid`], for tests that look at each trial: of a run that is valid some may not count.
 pub fn run_until_all_count(command: &mut Command, out: &Path) -> (i32, String, String) {
+    let all_count = || {
+        let report = report(out);
+        let mut trials = report["trials"].as_array().unwrap().iter();
+        trials.all(|trial| trial["status"] == "valid")
+    };
+    run_again_while(command, |code| code == 4 || (code == 0 && !all_count()))
+}
+
+/// Runs up to three times, while what came of it is spoilt by its exit code.
+fn run_again_while(
+    command: &mut Command,
+    is_spoilt: impl Fn(i32) -> bool,
+) -> (i32, String, String) {
     let mut outcome = run(command);
     for _ in 0..2 {
-        let spoilt = match outcome.0 {
-            0 => !report(out)["trials"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .all(|trial| trial["status"] == "valid"),
-            code => code == 4,
-        };
-        if !spoilt {
+        if !is_spoilt(outcome.0) {
             break;
         }
         eprintln!("measured again, because: {}", outcome.2);

@@ -191,11 +191,8 @@ impl Bench<'_> {
             outcome = load::run(cluster, starter, &order) => outcome?,
             error = system.broken(site) => return Err(error.into()),
         };
-        let served = system.metrics.requests().await;
-        // Asked afterwards: the end of a container is known a moment late, and one that was started
-        // anew answers, too.
-        system.unbroken(site).await?;
-        samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served?));
+        let served = system.served(site).await?;
+        samples.push(self.one(Subject::Target, Reading::HttpRequestsTotal, served));
         let one = |reading, value| self.one(Subject::Load, reading, value);
         samples.extend(outcome.result.samples(one));
         samples.push(one(Reading::CpuLimitCores, self.backend.load_cores()));

@@ -449,6 +449,18 @@ impl System {
         }
     }
 
+    /// What the target has answered, once the load is over and everything has stood it.
+    ///
+    /// # Errors
+    /// When something has not, or the target does not say.
+    pub async fn served(&self, site: Site<'_>) -> Result<f64, TrialError> {
+        let served = self.metrics.requests().await;
+        // Asked afterwards: the end of a container is known a moment late, and one that was started
+        // anew answers, too.
+        self.unbroken(site).await?;
+        Ok(served?)
+    }
+
     /// Whether every pod is still the one that the trial began with, was never
     /// restarted, and is on a node that is ready.
     ///

@@ -177,11 +177,7 @@ impl KubernetesBackend {
     ) -> Result<(), TrialError> {
         let one =
             |subject, reading, value| self.reading(site, Phase::Cooldown, subject, reading, value);
-        let served = system.metrics.requests().await;
-        // Asked afterwards: the end of a container is known a moment late, and one that was started
-        // anew answers, too.
-        system.unbroken(site).await?;
-        let served = served?;
+        let served = system.served(site).await?;
         let reading = Reading::HttpRequestsTotal;
         keep(vec![one(Subject::Target, reading, served)])?;
         if let Some(reader) = &system.telemetry {

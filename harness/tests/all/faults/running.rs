@@ -43,7 +43,19 @@ impl Running {
 
     /// Waits until something holds, while the run goes on.
     pub fn until<T>(&mut self, what: &str, holds: impl Fn(&Running) -> Option<T>) -> T {
-        let deadline = Instant::now() + Duration::from_secs(120);
+        let (limit, pace) = (Duration::from_secs(120), Duration::from_millis(3));
+        self.until_within(limit, pace, what, holds)
+    }
+
+    /// The same where it takes longer, or where asking costs so much that it should not be often.
+    pub fn until_within<T>(
+        &mut self,
+        limit: Duration,
+        pace: Duration,
+        what: &str,
+        holds: impl Fn(&Running) -> Option<T>,
+    ) -> T {
+        let deadline = Instant::now() + limit;
         loop {
             if let Some(found) = holds(self) {
                 return found;
@@ -55,7 +67,7 @@ impl Running {
                 self.said()
             );
             assert!(Instant::now() < deadline, "{what}: never: {}", self.said());
-            std::thread::sleep(Duration::from_millis(3));
+            std::thread::sleep(pace);
         }
     }
 

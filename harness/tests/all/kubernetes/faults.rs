@@ -4,7 +4,6 @@
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::cluster::{Grounds, kubectl, kubectl_may_fail, scenario, state};
+use crate::faults::running::Running;
 use crate::support::{entry, report, run, scenarios, skip, verified};
 
 /// A line for each pod that is listed.
@@ -27,75 +27,18 @@ pub fn until(what: &str, limit: Duration, is_true: impl Fn() -> bool) {
     }
 }
 
-/// A run whose output stands in files.
-pub struct Running {
-    child: Child,
-    errors: PathBuf,
-}
-
-impl Running {
-    pub fn start(command: &mut Command, directory: &Path) -> Self {
-        let errors = directory.join("stderr");
-        let file = std::fs::File::create(&errors).unwrap();
-        let child = command.stdout(Stdio::null()).stderr(file).spawn().unwrap();
-        Running { child, errors }
-    }
-
-    /// Waits until something is true, while it runs.
-    fn until(&mut self, what: &str, limit: Duration, is_true: impl Fn() -> bool) {
-        let began = Instant::now();
-        while !is_true() {
-            let ended = self.child.try_wait().unwrap();
-            assert!(
-                ended.is_none() && began.elapsed() < limit,
-                "{what}: not after {:?} ({ended:?}): {}",
-                began.elapsed(),
-                self.said()
-            );
-            std::thread::sleep(Duration::from_millis(300));
-        }
-    }
-
-    /// Waits until k6 of this trial says that its window is open.
-    fn in_window(&mut self, config: &Path, trial: u32) {
-        let labels = format!("flora-bench.dev/role=load,flora-bench.dev/trial={trial}");
-        let pods = ["get", "pods", "-A", "-l", &labels, "-o", NAMESPACE_AND_NAME];
-        self.until("the window of a trial", Duration::from_secs(240), || {
-            let listed = kubectl(config, &pods);
-            let pod = listed.lines().find_map(|line| line.split_once(' '));
-            let Some((namespace, name)) = pod else {
-                return false;
-            };
-            // Its container may not have begun.
-            let said = kubectl_may_fail(config, &["logs", "-n", namespace, name]).1;
-            said.contains("flora-bench measure began")
-        });
-    }
-
-    /// Waits until so many trials are recorded.
-    pub fn until_recorded(&mut self, out: &Path, count: usize) {
-        let file = out.join("latest/trials.jsonl");
-        self.until("trials are recorded", Duration::from_secs(900), || {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            text.lines().count() >= count
-        });
-    }
-
-    /// As who has seen enough does.
-    pub fn interrupt(&self) {
-        let pid = nix::unistd::Pid::from_raw(self.child.id() as i32);
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    }
-
-    fn said(&self) -> String {
-        std::fs::read_to_string(&self.errors).unwrap_or_default()
-    }
-
-    /// Its exit code, and what it wrote to standard error.
-    pub fn end(mut self) -> (i32, String) {
-        let status = self.child.wait().unwrap();
-        (status.code().unwrap_or(-1), self.said())
-    }
+/// Waits until k6 of a trial says that its window is open.
+fn in_window(run: &mut Running, config: &Path, trial: u32) {
+    let labels = format!("flora-bench.dev/role=load,flora-bench.dev/trial={trial}");
+    let pods = ["get", "pods", "-A", "-l", &labels, "-o", NAMESPACE_AND_NAME];
+    let (pace, limit) = (Duration::from_millis(300), Duration::from_secs(240));
+    run.until_within(limit, pace, "the window of a trial", |_| {
+        let listed = kubectl(config, &pods);
+        let (namespace, name) = listed.lines().find_map(|line| line.split_once(' '))?;
+        // Its container may not have begun.
+        let said = kubectl_may_fail(config, &["logs", "-n", namespace, name]).1;
+        said.contains("flora-bench measure began").then_some(())
+    });
 }
 
 /// The newest run's trials, as they were recorded.
@@ -135,7 +78,7 @@ fn a_target_that_is_deleted_fails_its_trial_only() {
     };
     let mut command = grounds.scenario(&["baseline"], &["--measure", "20s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
-    run.in_window(&grounds.config, 1);
+    in_window(&mut run, &grounds.config, 1);
     let own = namespace(&grounds.config);
     kubectl(
         &grounds.config,
@@ -218,7 +161,7 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
     };
     let mut command = grounds.scenario(&["baseline"], &["--measure", "120s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
-    run.in_window(&grounds.config, 1);
+    in_window(&mut run, &grounds.config, 1);
     let place = "jsonpath={.items[0].spec.nodeName}";
     let own = namespace(&grounds.config);
     let node = kubectl(
@@ -262,13 +205,11 @@ fn a_node_whose_kubelet_stops_fails_its_trial() {
     }));
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
     noticed.unwrap();
-    run.until_recorded(grounds.out.path(), 1);
-    run.interrupt();
     let (code, stderr) = run.end();
     until("the node is ready again", Duration::from_secs(60), || {
         ready() == "True"
     });
-    assert_eq!(code, 130, "{stderr}");
+    assert_eq!(code, 4, "{stderr}");
     let trials = trials(grounds.out.path());
     assert!(
         error(&trials[0]).contains(&format!("node {node} is not ready any more")),
@@ -290,7 +231,7 @@ fn a_run_that_lost_its_leases_ends_and_says_so() {
     };
     let mut command = grounds.scenario(&["baseline"], &["--measure", "120s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
-    run.in_window(&grounds.config, 1);
+    in_window(&mut run, &grounds.config, 1);
     let leases = ["-n", "default", "leases.coordination.k8s.io"];
     let names = "jsonpath={.items[*].metadata.name}";
     let ours = ["-l", "flora-bench.dev/owner", "-o", names];
@@ -323,7 +264,7 @@ fn victoria_metrics_may_start_anew() {
     };
     let mut command = grounds.scenario(&["baseline"], &["--measure", "15s"]);
     let mut run = Running::start(&mut command, grounds.out.path());
-    run.in_window(&grounds.config, 1);
+    in_window(&mut run, &grounds.config, 1);
     let own = namespace(&grounds.config);
     kubectl(
         &grounds.config,
@@ -433,7 +374,7 @@ fn an_api_server_that_is_away_for_twenty_seconds_costs_no_trial() {
         &["--measure", "25s"],
     );
     let mut run = Running::start(&mut command, grounds.out.path());
-    run.in_window(&grounds.config, 1);
+    in_window(&mut run, &grounds.config, 1);
     way.cut();
     std::thread::sleep(Duration::from_secs(20));
     way.mend();
